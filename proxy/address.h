@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ADDR of the command line and the file: host:port, [v6]:port, :port or unix:/path. */
+#ifndef SKY_PROXY_ADDRESS_H
+#define SKY_PROXY_ADDRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct sky_address {
+    char *text;       /* as written, "unix:/run/app.sock" or "app:8000"; the peer of exit spans */
+    char *host;       /* without brackets; "" for :port; NULL for unix */
+    uint16_t port;    /* 0 for unix */
+    struct sockaddr_storage sockaddr; /* set when the host is literal or a unix path */
+    socklen_t sockaddr_len;           /* 0: the host is a name, to be resolved when dialled */
+};
+
+/* sky_address_parse: fills *address from text; strings are heap, freed by sky_address_fini. Returns
+ * NULL, or a static message saying what is wrong. */
+const char *sky_address_parse(const char *text, struct sky_address *address);
+
+void sky_address_fini(struct sky_address *address);
+
+#endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Base64 of RFC 4648, section 4: standard alphabet, padded. Pure: no allocation, no clock, no I/O. */
+/* Base64 of RFC 4648, section 4: standard alphabet, padded. Pure: no allocation, no clock, no I/O.
+ */
 #ifndef SKY_PROPAGATION_BASE64_H
 #define SKY_PROPAGATION_BASE64_H
 
@@ -15,8 +16,8 @@
  * NUL is added. Returns the number written. */
 size_t sky_base64_encode(char *dst, struct sky_text bytes);
 
-/* sky_base64_decode: decodes into dst, which must hold text.len / 4 * 3 bytes. Returns the number of
- * bytes, or -1 when text is not whole: wrong length, foreign character, padding out of place, or
+/* sky_base64_decode: decodes into dst, which must hold text.len / 4 * 3 bytes. Returns the number
+ * of bytes, or -1 when text is not whole: wrong length, foreign character, padding out of place, or
  * non-zero bits behind the last byte. */
 ssize_t sky_base64_decode(char *dst, struct sky_text text);
 

@@ -11,9 +11,9 @@
 #define SKY_CORRELATION_MAX_VALUE_BYTES 128
 
 /* sky_correlation_clean: copies the sound elements of a received value to dst (at least value.len
- * bytes), joined by commas, byte for byte as they came; at most SKY_CORRELATION_MAX_ELEMENTS, decoded
- * values at most SKY_CORRELATION_MAX_VALUE_BYTES, keys not empty. Returns the bytes written; 0 means
- * that nothing is to be forwarded. */
+ * bytes), joined by commas, byte for byte as they came; at most SKY_CORRELATION_MAX_ELEMENTS,
+ * decoded values at most SKY_CORRELATION_MAX_VALUE_BYTES, keys not empty. Returns the bytes
+ * written; 0 means that nothing is to be forwarded. */
 size_t sky_correlation_clean(struct sky_text value, char *dst);
 
 #endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of byte classes against the grammar it stands for. */
+#include "proxy/http1_chars.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define DIGITS "0123456789"
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+static bool in(const char *set, int byte)
+{
+    return byte != 0 && strchr(set, byte) != NULL;
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 256; i++) {
+        char byte = (char)i;
+        bool visible = i > 0x20 && i < 0x7f, high = i >= 0x80;
+        assert_int_equal(sky_http1_is(byte, SKY_HTTP1_DIGIT), in(DIGITS, i));
+        assert_int_equal(sky_http1_is(byte, SKY_HTTP1_HEX), in(DIGITS "abcdefABCDEF", i));
+        assert_int_equal(sky_http1_is(byte, SKY_HTTP1_TOKEN),
+                         in("!#$%&'*+-.^_`|~" DIGITS LETTERS, i));
+        assert_int_equal(sky_http1_is(byte, SKY_HTTP1_VALUE),
+                         visible || high || i == ' ' || i == '\t');
+        assert_int_equal(sky_http1_is(byte, SKY_HTTP1_TARGET), (visible && i != '#') || high);
+        assert_int_equal(sky_http1_is(byte, SKY_HTTP1_HOST), in("-._~"
+                                                                "!$&'()*+,;="
+                                                                "%" DIGITS LETTERS,
+                                                                i));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

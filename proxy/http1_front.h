@@ -2,9 +2,9 @@
 /* HTTP/1 towards clients: a connection type of our own that makes h2o_req_t, since h2o 2.2.5's own
  * accepts ambiguous framing, has one timer for everything, and does not see a client leave.
  *
- * A request is handed to h2o's handlers once its head passed the checks of http1_head.h and its body
- * is whole (in memory, or in an unlinked file mapped as req->entity). Reading goes on while it runs,
- * so that a client's going away reaches generator->stop at once. Loop thread only. */
+ * A request is handed to h2o's handlers once its head passed the checks of http1_head.h and its
+ * body is whole (in memory, or in an unlinked file mapped as req->entity). Reading goes on while it
+ * runs, so that a client's going away reaches generator->stop at once. Loop thread only. */
 #ifndef SKY_PROXY_HTTP1_FRONT_H
 #define SKY_PROXY_HTTP1_FRONT_H
 
@@ -27,6 +27,7 @@ void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);
  * Connection: close). */
 void sky_front_drain(struct sky_front *front);
 
+/* sky_front_connection_count: any thread. */
 size_t sky_front_connection_count(const struct sky_front *front);
 
 /* sky_front_close_all: cuts every connection; running generators are stopped. */
@@ -35,8 +36,8 @@ void sky_front_close_all(struct sky_front *front);
 /* sky_front_destroy: closes what is left. */
 void sky_front_destroy(struct sky_front *front);
 
-/* sky_front_refusal: the status with which the front has refused this request's body (413 too large,
- * 408 no progress), else 0. The handler traces the request and answers with that status; the
+/* sky_front_refusal: the status with which the front has refused this request's body (413 too
+ * large, 408 no progress), else 0. The handler traces the request and answers with that status; the
  * connection closes after it. */
 int sky_front_refusal(h2o_req_t *req);
 

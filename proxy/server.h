@@ -1,18 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process: reporter, workers, admin listener, signals. Main thread only, unless said otherwise. */
+/* The process: reporter, workers, admin listener, signals. Main thread only, unless said otherwise.
+ */
 #ifndef SKY_PROXY_SERVER_H
 #define SKY_PROXY_SERVER_H
 
 #include "proxy/config.h"
+#include "proxy/listener.h"
+#include "proxy/site.h"
 #include "proxy/worker.h"
 #include "reporter/reporter.h"
 
 struct sky_server {
     const struct sky_config *config;
     struct sky_reporter *reporter;
+    struct sky_site site; /* of the workers */
+    struct sky_listener *listeners;
+    size_t listener_count;
     struct sky_worker **workers;
     size_t worker_count;
-    bool stopping; /* main thread: TERM has come; /readyz answers 503 */
+    size_t workers_running;
+    bool stopping; /* TERM has come: /readyz answers 503 */
+
+    /* the main thread's own loop: signals and the admin listener */
+    h2o_context_t ctx;
+    struct sky_site admin_site;
+    struct sky_front *admin_front;
+    struct sky_listener admin_listener;
+    h2o_socket_t *admin_sock, *signal_sock;
+    h2o_multithread_receiver_t finished_receiver;
+    pthread_t finisher; /* joins workers and reporter while the loop goes on */
+    bool finished;
 };
 
 /* sky_server_run: runs until stopped by a signal. Returns the exit status: 0 clean stop, 1 cannot

@@ -2,8 +2,8 @@
 /* The trace of one request: ids, the headers towards the app, and the segment at the end.
  *
  * It has a memory pool of its own, since it may outlive the request while the helper's part is
- * awaited (stitch.h). Life: begin -> attempt (one or more) -> answer -> end; after sky_trace_end the
- * pointer is gone. Loop thread only. */
+ * awaited (stitch.h). Life: begin -> attempt (one or more) -> answer -> end; after sky_trace_end
+ * the pointer is gone. Loop thread only. */
 #ifndef SKY_PROXY_TRACE_H
 #define SKY_PROXY_TRACE_H
 
@@ -16,21 +16,22 @@ struct sky_trace;
 
 /* How a request ended, besides its status. */
 struct sky_trace_outcome {
-    int status;             /* sent to the client; 0 when none was */
-    uint64_t body_bytes;    /* of the answer, to the client */
-    bool client_gone;       /* the client left before the answer was whole: no error */
-    bool cut;               /* the answer did not end as it should: error */
-    const char *failure;    /* what failed, static text, as "connect timeout"; NULL when nothing */
+    int status;          /* sent to the client; 0 when none was */
+    uint64_t body_bytes; /* of the answer, to the client */
+    bool client_gone;    /* the client left before the answer was whole: no error */
+    bool cut;            /* the answer did not end as it should: error */
+    const char *failure; /* what failed, static text, as "connect timeout"; NULL when nothing */
 };
 
 /* sky_trace_begin: NULL when the request is not to be traced (ignored path, suffix, method). Reads
  * sw8, sw8-correlation and sw8-x of trusted peers. */
 struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req);
 
-/* sky_trace_attempt: fixes a fresh segment id for one attempt at `address` (as dialled) and returns
- * the lines to write into the request's head, each ended by CRLF: sw8, sw8-correlation, sw8-x,
- * sw8-stitch. Valid until the next attempt or the end. */
-struct sky_text sky_trace_attempt(struct sky_trace *trace, const char *address);
+/* sky_trace_attempt: fixes a fresh segment id for one attempt at `server` (whose text is what sw8
+ * names as the address dialled; borrowed until the end) and returns the lines to write into the
+ * request's head, each ended by CRLF: sw8, sw8-correlation, sw8-x, sw8-stitch. Valid until the next
+ * attempt or the end. */
+struct sky_text sky_trace_attempt(struct sky_trace *trace, const struct sky_address *server);
 
 /* sky_trace_sent, sky_trace_answered: the request's last byte was written; the first byte of the
  * answer was read. */
@@ -41,12 +42,13 @@ void sky_trace_answered(struct sky_trace *trace);
  * called for every final answer of an upstream, with count 0 when there was none. */
 void sky_trace_stitch(struct sky_trace *trace, struct sky_text value, size_t count);
 
-/* sky_trace_end: the last byte is out, or the client has gone. The segment is packed now, or when the
- * helper's part has come. */
+/* sky_trace_end: the last byte is out, or the client has gone. The segment is packed now, or when
+ * the helper's part has come. */
 void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outcome);
 
 /* sky_trace_strips: whether a request field must not be passed on as it came: sw8-stitch*, and sw8,
- * sw8-correlation, sw8-x unless the request is untraced and its peer trusted. `name` in lower case. */
+ * sw8-correlation, sw8-x unless the request is untraced and its peer trusted. `name` in lower case.
+ */
 bool sky_trace_strips(const struct sky_worker *worker, const h2o_req_t *req,
                       const struct sky_trace *trace, struct sky_text name);
 

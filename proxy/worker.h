@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One event-loop thread and everything it owns. No other thread touches it but for the counters and
- * the messages named in worker.c. */
+/* One event-loop thread and everything it owns. No other thread touches it but for the counters,
+ * the front's connection count, and by sky_worker_stop. */
 #ifndef SKY_PROXY_WORKER_H
 #define SKY_PROXY_WORKER_H
 
@@ -10,6 +10,8 @@
 #include "propagation/ids.h"
 #include "proxy/config.h"
 #include "proxy/counters.h"
+#include "proxy/listener.h"
+#include "proxy/site.h"
 #include "reporter/reporter.h"
 
 struct sky_front;
@@ -25,16 +27,15 @@ struct sky_worker {
     struct sky_reporter *reporter;
     struct sky_ring *ring;
     struct sky_front *front;
-    struct sky_stitch *stitch; /* NULL in gateway mode */
+    struct sky_stitch *stitch;       /* NULL in gateway mode */
     struct sky_upstream **upstreams; /* one per config->upstreams */
-    /* life of the thread: worker.c */
-    h2o_globalconf_t *globalconf;
-    h2o_hostconf_t **hosts;
+
+    /* the thread's life, worker.c */
     h2o_socket_t **listeners;
     size_t listener_count;
     h2o_multithread_receiver_t stop_receiver;
     h2o_timeout_entry_t stop_poll;
-    uint64_t stop_at_ms; /* loop time of the hard stop, 0 while running */
+    uint64_t stop_at_ms; /* loop time from which on connections are cut; 0 while running */
     bool stopped;
     pthread_t thread;
 };
@@ -44,5 +45,24 @@ static inline struct sky_worker *sky_worker_of(const h2o_req_t *req)
 {
     return (struct sky_worker *)req->conn->ctx;
 }
+
+/* sky_worker_new: a worker on loop and sockets of its own; takes its descriptors out of the
+ * listeners. Nothing runs yet. All pointers are borrowed for its life. NULL after a log line. */
+struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
+                                  struct sky_site *site, struct sky_listener *listeners,
+                                  size_t listener_count, struct sky_reporter *reporter);
+
+/* sky_worker_start: 0, or an errno value. */
+int sky_worker_start(struct sky_worker *worker) __attribute__((warn_unused_result));
+
+/* sky_worker_stop: any thread; returns at once. The worker closes its listeners, lets running
+ * requests finish for timeouts.stop, cuts the rest, reports held segments and ends its thread. */
+void sky_worker_stop(struct sky_worker *worker);
+
+/* sky_worker_join: waits for the thread's end. */
+void sky_worker_join(struct sky_worker *worker);
+
+/* sky_worker_destroy: after the join (or when never started), on the main thread. */
+void sky_worker_destroy(struct sky_worker *worker);
 
 #endif

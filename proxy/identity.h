@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the instance tells OAP about itself: instance properties (skywalking-protocol 7.6). */
+#ifndef SKY_PROXY_IDENTITY_H
+#define SKY_PROXY_IDENTITY_H
+
+#include <stddef.h>
+
+#include "proxy/config.h"
+#include "reporter/reporter.h"
+
+#define SKY_IDENTITY_MAX 16
+
+struct sky_identity {
+    struct sky_property properties[SKY_IDENTITY_MAX];
+    size_t count;
+    char texts[2048]; /* what the properties point into */
+    size_t used;
+};
+
+/* sky_identity_init: language, OS Name, hostname, Process No., one ipv4 per address of an interface
+ * that is up and not loopback, namespace, skystitch version. */
+void sky_identity_init(struct sky_identity *identity, const struct sky_config *config);
+
+#endif

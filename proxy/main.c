@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* skystitch: reads the configuration and runs the server. Exit status: 0 clean stop, 1 cannot run,
+ * 2 bad configuration or command line. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "proxy/config.h"
+#include "proxy/server.h"
+
+static int check(const struct sky_config *config)
+{
+    (void)config;
+    puts("configuration is fine");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    enum sky_config_action action = SKY_CONFIG_RUN;
+    struct sky_config *config = sky_config_load(argc, argv, environ, &action);
+    if (config == NULL)
+        /* what was asked for needs no configuration and was printed already, or it is wrong */
+        return action == SKY_CONFIG_RUN || action == SKY_CONFIG_CHECK || action == SKY_CONFIG_PRINT
+                   ? 2
+                   : 0;
+    int status = 0;
+    switch (action) {
+    case SKY_CONFIG_CHECK:
+        status = check(config);
+        break;
+    case SKY_CONFIG_PRINT:
+        sky_config_print(config);
+        break;
+    default:
+        status = sky_server_run(config);
+        break;
+    }
+    sky_config_destroy(config);
+    return status;
+}

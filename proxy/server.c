@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Happy path: reporter, listeners, workers and admin page are made; nothing runs before everything
+ * could be made; then the main thread's loop waits for a signal. TERM: workers stop (running
+ * requests finish), then the reporter flushes, while the admin page goes on answering.
+ *
+ * Failures: whatever cannot be made ends the start with one line and status 1; a second TERM or
+ * QUIT ends the process at once. */
+#include "proxy/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "proxy/admin.h"
+#include "proxy/exchange.h"
+#include "proxy/http1_front.h"
+#include "proxy/identity.h"
+#include "reporter/log.h"
+
+static enum sky_protocol protocol_of(const struct sky_config *config)
+{
+    switch (config->reporter.protocol) {
+    case SKY_CONFIG_PROTOCOL_GRPC:
+        return SKY_PROTOCOL_GRPC;
+    case SKY_CONFIG_PROTOCOL_HTTP:
+        return SKY_PROTOCOL_HTTP;
+    case SKY_CONFIG_PROTOCOL_LOCAL:
+        return SKY_PROTOCOL_LOCAL;
+    case SKY_CONFIG_PROTOCOL_AUTO:
+        break;
+    }
+    return config->reporter.backends.count != 0 ? SKY_PROTOCOL_GRPC : SKY_PROTOCOL_LOCAL;
+}
+
+static struct sky_reporter *make_reporter(const struct sky_config *config,
+                                          struct sky_identity *identity)
+{
+    sky_identity_init(identity, config);
+    enum sky_protocol protocol = protocol_of(config);
+    bool local = config->local.enabled == SKY_SWITCH_ON ||
+                 (config->local.enabled == SKY_SWITCH_AUTO && protocol == SKY_PROTOCOL_LOCAL);
+    return sky_reporter_new(&(struct sky_reporter_options){
+        .protocol = protocol,
+        .backends = (const char *const *)config->reporter.backends.items,
+        .backend_count = config->reporter.backends.count,
+        .authentication = config->reporter.authentication,
+        .service = config->agent.service,
+        .instance = config->agent.instance,
+        .properties = identity->properties,
+        .property_count = identity->count,
+        .worker_count = config->workers,
+        .memory_bytes = config->reporter.memory,
+        .batch_bytes = config->reporter.batch_max,
+        .batch_interval_ms = config->reporter.batch_interval_ms,
+        .heartbeat_ms = config->reporter.heartbeat_ms,
+        .properties_every = config->reporter.properties_every,
+        .local_enabled = local,
+        .local_bytes = config->local.max,
+    });
+}
+
+/* Each proxied request holds two descriptors; the soft limit of 1024 is far below what one serves.
+ */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Waits where the loop must not, then tells it. */
+static void *finish(void *arg)
+{
+    struct sky_server *server = arg;
+    for (size_t i = 0; i < server->workers_running; ++i)
+        sky_worker_join(server->workers[i]);
+    sky_reporter_stop(server->reporter, server->config->timeouts.flush_ms);
+    h2o_multithread_message_t *message = h2o_mem_alloc(sizeof(*message));
+    *message = (h2o_multithread_message_t){{NULL, NULL}};
+    h2o_multithread_send_message(&server->finished_receiver, message);
+    return NULL;
+}
+
+static void on_finished(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messages)
+{
+    struct sky_server *server =
+        H2O_STRUCT_FROM_MEMBER(struct sky_server, finished_receiver, receiver);
+    h2o_multithread_message_t *message =
+        H2O_STRUCT_FROM_MEMBER(h2o_multithread_message_t, link, messages->next);
+    h2o_linklist_unlink(&message->link);
+    free(message);
+    server->finished = true;
+}
+
+static void stop(struct sky_server *server)
+{
+    server->stopping = true;
+    for (size_t i = 0; i < server->workers_running; ++i)
+        sky_worker_stop(server->workers[i]);
+    if (pthread_create(&server->finisher, NULL, finish, server) != 0)
+        _exit(1);
+}
+
+static void quit(struct sky_server *server)
+{
+    sky_log(SKY_LOG_WARN, "quit at once: running requests are cut, unsent segments are lost");
+    for (size_t i = 0; i < server->listener_count; ++i)
+        sky_listener_close(&server->listeners[i]);
+    _exit(0);
+}
+
+static void on_signal_number(struct sky_server *server, uint32_t number)
+{
+    if (number == SIGQUIT || server->stopping)
+        quit(server);
+    sky_log(SKY_LOG_INFO, "stop: listeners close, running requests finish");
+    stop(server);
+}
+
+static void on_signal(h2o_socket_t *sock, const char *err)
+{
+    struct sky_server *server = sock->data;
+    if (err != NULL)
+        return;
+    struct signalfd_siginfo info;
+    while (sock->input->size >= sizeof(info)) {
+        memcpy(&info, sock->input->bytes, sizeof(info));
+        h2o_buffer_consume(&sock->input, sizeof(info));
+        on_signal_number(server, info.ssi_signo);
+    }
+}
+
+/* Blocked before any thread starts, so that all inherit it and only signalfd delivers. */
+static int block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGQUIT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static void on_admin_accept(h2o_socket_t *listener, const char *err)
+{
+    struct sky_server *server = listener->data;
+    if (err != NULL)
+        return;
+    h2o_socket_t *sock = h2o_evloop_socket_accept(listener);
+    if (sock != NULL)
+        sky_front_accept(server->admin_front, sock);
+}
+
+static int open_admin(struct sky_server *server, int signal_fd)
+{
+    sky_site_init(&server->admin_site);
+    sky_admin_register(server->admin_site.path, server);
+    h2o_context_init(&server->ctx, h2o_evloop_create(), &server->admin_site.globalconf);
+    h2o_multithread_register_receiver(server->ctx.queue, &server->finished_receiver, on_finished);
+    server->signal_sock = h2o_evloop_socket_create(server->ctx.loop, signal_fd, 0);
+    server->signal_sock->data = server;
+    h2o_socket_read_start(server->signal_sock, on_signal);
+    server->admin_front =
+        sky_front_new(&server->ctx, server->admin_site.globalconf.hosts, server->config, NULL);
+    if (!server->config->admin.enabled)
+        return 0;
+    char error[256];
+    if (sky_listener_open(&server->admin_listener, &server->config->admin.listen, 1, error,
+                          sizeof(error)) != 0) {
+        sky_log(SKY_LOG_ERROR, "admin.listen: %s; --set admin.listen=off runs without it", error);
+        return -1;
+    }
+    server->admin_sock = h2o_evloop_socket_create(server->ctx.loop, server->admin_listener.fds[0],
+                                                  H2O_SOCKET_FLAG_DONT_READ);
+    server->admin_listener.fds[0] = -1;
+    server->admin_sock->data = server;
+    h2o_socket_read_start(server->admin_sock, on_admin_accept);
+    return 0;
+}
+
+static void close_admin(struct sky_server *server)
+{
+    if (server->admin_sock != NULL)
+        h2o_socket_close(server->admin_sock);
+    sky_listener_close(&server->admin_listener);
+    h2o_socket_close(server->signal_sock);
+    sky_front_destroy(server->admin_front);
+    h2o_multithread_unregister_receiver(server->ctx.queue, &server->finished_receiver);
+    h2o_loop_t *loop = server->ctx.loop;
+    h2o_context_dispose(&server->ctx);
+    h2o_evloop_destroy(loop);
+    sky_site_fini(&server->admin_site);
+}
+
+static int open_listeners(struct sky_server *server)
+{
+    const struct sky_config *config = server->config;
+    server->listeners = h2o_mem_alloc(config->listener_count * sizeof(*server->listeners));
+    for (; server->listener_count < config->listener_count; ++server->listener_count) {
+        char error[256];
+        if (sky_listener_open(&server->listeners[server->listener_count],
+                              &config->listeners[server->listener_count].address, config->workers,
+                              error, sizeof(error)) != 0) {
+            sky_log(SKY_LOG_ERROR, "listen: %s", error);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int make_workers(struct sky_server *server)
+{
+    server->workers = h2o_mem_alloc(server->config->workers * sizeof(*server->workers));
+    for (; server->worker_count < server->config->workers; ++server->worker_count) {
+        struct sky_worker *worker =
+            sky_worker_new(server->worker_count, server->config, &server->site, server->listeners,
+                           server->listener_count, server->reporter);
+        if (worker == NULL)
+            return -1;
+        server->workers[server->worker_count] = worker;
+    }
+    return 0;
+}
+
+static int start_threads(struct sky_server *server)
+{
+    int rc = sky_reporter_start(server->reporter);
+    for (size_t i = 0; rc == 0 && i < server->worker_count; ++i)
+        if ((rc = sky_worker_start(server->workers[i])) == 0)
+            ++server->workers_running;
+    if (rc != 0)
+        sky_log(SKY_LOG_ERROR, "cannot start a thread: %s", strerror(rc));
+    return rc;
+}
+
+static void run_until_finished(struct sky_server *server)
+{
+    const struct sky_config *config = server->config;
+    for (size_t i = 0; i < config->listener_count; ++i)
+        sky_log(SKY_LOG_INFO, "skystitch " SKY_VERSION " listens on %s for service %s",
+                config->listeners[i].address.text, config->agent.service);
+    if (config->admin.enabled)
+        sky_log(SKY_LOG_INFO, "admin page on %s", config->admin.listen.text);
+    while (!server->finished)
+        h2o_evloop_run(server->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
+    pthread_join(server->finisher, NULL);
+    sky_log(SKY_LOG_INFO, "stopped");
+}
+
+static void destroy(struct sky_server *server)
+{
+    for (size_t i = 0; i < server->worker_count; ++i)
+        sky_worker_destroy(server->workers[i]);
+    free(server->workers);
+    for (size_t i = 0; i < server->listener_count; ++i)
+        sky_listener_close(&server->listeners[i]);
+    free(server->listeners);
+    close_admin(server);
+    sky_site_fini(&server->site);
+    sky_reporter_destroy(server->reporter);
+}
+
+int sky_server_run(const struct sky_config *config)
+{
+    sky_log_set_level(config->log.level);
+    raise_descriptor_limit();
+    int signal_fd = block_signals();
+    struct sky_identity identity;
+    struct sky_server server = {.config = config, .reporter = make_reporter(config, &identity)};
+    if (signal_fd == -1 || server.reporter == NULL) {
+        sky_log(SKY_LOG_ERROR, "cannot start: %s", strerror(errno));
+        return 1;
+    }
+    sky_site_init(&server.site);
+    sky_exchange_register(server.site.path);
+    int status = 1;
+    if (open_admin(&server, signal_fd) == 0 && open_listeners(&server) == 0 &&
+        make_workers(&server) == 0) {
+        if (start_threads(&server) != 0)
+            _exit(1); /* threads that run already hold what we would free */
+        run_until_finished(&server);
+        status = 0;
+    }
+    destroy(&server);
+    return status;
+}

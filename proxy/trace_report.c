@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "proxy/stitch_merge.h"
+#include "proxy/trace_state.h"
+#include "reporter/segment.h"
+
+/* component-libraries.yml: what names the entry until the helper says Flask or Django, and the exit
+ * towards a service of its own. */
+#define COMPONENT_HTTP 49
+
+#define MAX_TAGS 6
+
+/* The entry span's tags; texts point into the buffers here or into the trace. */
+struct entry_tags {
+    struct sky_tag tags[MAX_TAGS];
+    size_t count;
+    char status[12];
+};
+
+static void add_tag(struct entry_tags *tags, struct sky_text key, struct sky_text value)
+{
+    tags->tags[tags->count++] = (struct sky_tag){key, value};
+}
+
+static void collect_tags(const struct sky_trace *trace, struct entry_tags *tags)
+{
+    add_tag(tags, SKY_TEXT("http.method"), trace->method);
+    add_tag(tags, SKY_TEXT("http.url"), trace->url);
+    if (trace->outcome.status != 0) {
+        int len = snprintf(tags->status, sizeof(tags->status), "%d", trace->outcome.status);
+        add_tag(tags, SKY_TEXT("http.status_code"), sky_text(tags->status, (size_t)len));
+    }
+    if (trace->outcome.failure != NULL)
+        add_tag(tags, SKY_TEXT("failure"), sky_text_of(trace->outcome.failure));
+    if (trace->outcome.client_gone)
+        add_tag(tags, SKY_TEXT("client_gone"), SKY_TEXT("true"));
+}
+
+static struct sky_ref make_ref(const struct sky_sw8 *parent)
+{
+    return (struct sky_ref){
+        .type = SKY_REF_CROSS_PROCESS,
+        .trace_id = parent->trace_id,
+        .segment_id = parent->segment_id,
+        .span_id = parent->span_id,
+        .service = parent->service,
+        .instance = parent->instance,
+        .endpoint = parent->endpoint,
+        .address = parent->address,
+    };
+}
+
+static struct sky_span make_entry(const struct sky_trace *trace, const struct entry_tags *tags,
+                                  const struct sky_ref *ref)
+{
+    const struct sky_app_part *part = &trace->entry.part;
+    const struct sky_trace_outcome *outcome = &trace->outcome;
+    bool failed = outcome->cut || outcome->status >= (int)trace->worker->config->agent.error_status;
+    return (struct sky_span){
+        .id = 0,
+        .parent = -1,
+        .start_ms = trace->received_us / 1000,
+        .end_ms = trace->end_us / 1000,
+        .operation = part->operation.len != 0 ? part->operation : trace->operation,
+        .peer = trace->peer,
+        .type = SKY_SPAN_ENTRY,
+        .layer = SKY_LAYER_HTTP,
+        .component = part->component != 0 ? part->component : COMPONENT_HTTP,
+        .error = failed && !outcome->client_gone,
+        .skip_analysis = trace->skip_analysis,
+        .tags = tags->tags,
+        .tag_count = tags->count,
+        .refs = ref,
+        .ref_count = trace->joined ? 1 : 0,
+    };
+}
+
+/* mode gateway: the service behind has an agent of its own; its entry refers to this span. */
+static struct sky_span make_exit(const struct sky_trace *trace, const struct entry_tags *tags)
+{
+    int64_t begin = trace->received_us, end = trace->end_us;
+    return (struct sky_span){
+        .id = 1,
+        .parent = 0,
+        .start_ms = begin / 1000,
+        .end_ms = end / 1000,
+        .operation = trace->operation,
+        .peer = sky_text_of(trace->server->text),
+        .type = SKY_SPAN_EXIT,
+        .layer = SKY_LAYER_HTTP,
+        .component = COMPONENT_HTTP,
+        .error = trace->outcome.cut || trace->outcome.failure != NULL || trace->outcome.status >= 500,
+        .skip_analysis = trace->skip_analysis,
+        .tags = tags->tags,
+        .tag_count = tags->count,
+    };
+}
+
+static void push(struct sky_worker *worker, const struct sky_segment *segment)
+{
+    struct sky_packet *packet = sky_segment_pack(segment);
+    if (packet == NULL) {
+        sky_count(&worker->counters, SKY_COUNT_segments_unpacked);
+        return;
+    }
+    sky_count(&worker->counters, SKY_COUNT_segments_made);
+    sky_ring_push(worker->ring, packet);
+    if (sky_ring_high_water(worker->ring))
+        sky_reporter_wake(worker->reporter);
+}
+
+void sky_trace_report(struct sky_stitch_entry *entry)
+{
+    struct sky_trace *trace = H2O_STRUCT_FROM_MEMBER(struct sky_trace, entry, entry);
+    const struct sky_config *config = trace->worker->config;
+    struct entry_tags tags = {.count = 0};
+    struct sky_ref ref;
+    if (trace->joined)
+        ref = make_ref(&trace->parent);
+    collect_tags(trace, &tags);
+    struct sky_span own[2] = {make_entry(trace, &tags, &ref)};
+    struct sky_segment segment = {
+        .trace_id = trace->trace_id,
+        .segment_id = sky_text(trace->segment_hex, SKY_ID_HEX),
+        .service = sky_text_of(config->agent.service),
+        .instance = sky_text_of(config->agent.instance),
+        .size_limited = entry->part.size_limited,
+        .spans = own,
+        .span_count = 1,
+    };
+    if (config->agent.mode == SKY_MODE_GATEWAY && trace->server != NULL) {
+        own[1] = make_exit(trace, &tags);
+        segment.span_count = 2;
+    }
+    push(trace->worker, &segment);
+    h2o_mem_pool_t pool = trace->pool;
+    h2o_mem_clear_pool(&pool);
+}

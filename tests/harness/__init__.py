@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The actors of end-to-end tests and of the demo: proxy, app server, collector, origin, clients."""
+
+from harness.collector import Collector, Log, Ref, Segment, Span
+from harness.gunicorn import Gunicorn
+from harness.origin import Exchange, Origin
+from harness.process import Process, Stage, free_port, until
+from harness.raw import RawClient
+from harness.site import Site
+from harness.skystitch import Skystitch
+
+__all__ = [
+    "Collector",
+    "Exchange",
+    "Gunicorn",
+    "Log",
+    "Origin",
+    "Process",
+    "RawClient",
+    "Ref",
+    "Segment",
+    "Site",
+    "Skystitch",
+    "Span",
+    "Stage",
+    "free_port",
+    "until",
+]

@@ -116,7 +116,7 @@ class Process:
         def serves_or_ended() -> bool:
             return not self.alive() or condition()
 
-        until(serves_or_ended, f"{self.name} is ready\n{self.log()}", timeout)
+        until(serves_or_ended, f"{self.name} is ready", timeout)
         assert self.alive(), (
             f"{self.name} ended at start with {self.child and self.child.returncode}\n{self.log()}"
         )

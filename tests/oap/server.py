@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts OAP from its Maven artifacts (storage in its own memory) and asks it by GraphQL."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from harness.process import ROOT, Process, Stage, free_port, until
+
+HERE = Path(__file__).parent
+VERSION = "10.1.0"
+MAIN = "org.apache.skywalking.oap.server.starter.OAPServerStartUp"
+
+SPAN = """
+    traceId segmentId spanId parentSpanId serviceCode serviceInstanceName startTime endTime
+    endpointName type peer component isError layer
+    refs { traceId parentSegmentId parentSpanId type }
+    tags { key value } logs { time data { key value } }"""
+
+
+def jars() -> Path:
+    """The server's jars, fetched once into build/."""
+    directory = ROOT / "build" / f"oap-{VERSION}"
+    if not directory.exists():
+        made = directory.with_suffix(".part")
+        shutil.rmtree(made, ignore_errors=True)
+        pom = ["-f", HERE / "pom.xml", f"-Doap.version={VERSION}"]
+        copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={made}"]
+        subprocess.run(["mvn", "-q", "-B", "-ntp", *pom, *copy], check=True, stdin=subprocess.DEVNULL)
+        made.rename(directory)
+    return directory
+
+
+class Oap(Process):
+    def __init__(self, stage: Stage) -> None:
+        self.rest_port, self.grpc_port = free_port(), free_port()
+        self.address = f"127.0.0.1:{self.grpc_port}"
+        argv = ["java", "-Xms256m", "-Xmx1g", "-Djava.net.preferIPv4Stack=true"]
+        super().__init__(
+            stage,
+            "oap",
+            [*argv, "-cp", f"{HERE / 'conf'}:{jars()}/*", MAIN],
+            {"SW_CORE_REST_PORT": str(self.rest_port), "SW_CORE_GRPC_PORT": str(self.grpc_port)},
+        )
+        self.spawn()
+        self.ready(self._answers, timeout=120)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.grpc_port), timeout=1):
+                return bool(self.ask("{ version }")["version"])
+        except (OSError, requests.RequestException):
+            return False
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        response = requests.post(
+            f"http://127.0.0.1:{self.rest_port}/graphql",
+            json={"query": query, "variables": variables},
+            timeout=20,
+        )
+        answer = response.json()
+        assert not answer.get("errors"), answer["errors"]
+        return answer["data"]
+
+    def _last_hour(self) -> dict[str, str]:
+        """OAP reads times in a zone of its own, which it tells."""
+        told = self.ask("{ getTimeInfo { timezone currentTimestamp } }")["getTimeInfo"]
+        zone = datetime.datetime.strptime(told["timezone"], "%z").tzinfo
+        now = datetime.datetime.fromtimestamp(told["currentTimestamp"] / 1000, zone)
+        begin, end = now - datetime.timedelta(hours=1), now + datetime.timedelta(minutes=1)
+        return {"start": f"{begin:%Y-%m-%d %H%M}", "end": f"{end:%Y-%m-%d %H%M}", "step": "MINUTE"}
+
+    def service(self, name: str) -> dict[str, Any] | None:
+        query = "query($n: String!) { findService(serviceName: $n) { id name layers normal } }"
+        return self.ask(query, n=name)["findService"]
+
+    def service_id(self, name: str, timeout: float = 60) -> str:
+        found = until(lambda: self.service(name), f"OAP knows the service {name}", timeout)
+        assert found is not None
+        return str(found["id"])
+
+    def endpoints(self, service: str) -> set[str]:
+        query = 'query($s: ID!) { findEndpoint(keyword: "", serviceId: $s, limit: 1000) { name } }'
+        return {found["name"] for found in self.ask(query, s=self.service_id(service))["findEndpoint"]}
+
+    def instances(self, service: str) -> list[dict[str, Any]]:
+        query = """query($d: Duration!, $s: ID!) {
+            listInstances(duration: $d, serviceId: $s) { name language attributes { name value } } }"""
+        return self.ask(query, d=self._last_hour(), s=self.service_id(service))["listInstances"]
+
+    def trace_ids(self, service: str) -> list[str]:
+        query = """query($c: TraceQueryCondition) {
+            queryBasicTraces(condition: $c) { traces { traceIds } } }"""
+        condition = {
+            "serviceId": self.service_id(service),
+            "queryDuration": self._last_hour(),
+            "traceState": "ALL",
+            "queryOrder": "BY_START_TIME",
+            "paging": {"pageNum": 1, "pageSize": 100},
+        }
+        return [trace["traceIds"][0] for trace in self.ask(query, c=condition)["queryBasicTraces"]["traces"]]
+
+    def spans(self, trace_id: str) -> list[dict[str, Any]]:
+        query = f"query($t: ID!) {{ queryTrace(traceId: $t) {{ spans {{ {SPAN} }} }} }}"
+        return self.ask(query, t=trace_id)["queryTrace"]["spans"]
+
+    def topology(self) -> set[tuple[str, str]]:
+        """Who calls whom, by name."""
+        query = """query($d: Duration!) {
+            getGlobalTopology(duration: $d) { nodes { id name } calls { source target } } }"""
+        seen = self.ask(query, d=self._last_hour())["getGlobalTopology"]
+        names = {node["id"]: node["name"] for node in seen["nodes"]}
+        return {(names[call["source"]], names[call["target"]]) for call in seen["calls"]}

@@ -13,7 +13,15 @@ if(SKY_SANITIZER)
     -fsanitize=${SKY_SANITIZER} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(sky_compile INTERFACE -fsanitize=${SKY_SANITIZER})
 else()
-  # Release builds keep assert(): a broken invariant must stop the process, not corrupt a request.
   target_compile_options(sky_compile INTERFACE $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>)
 endif()
-string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELEASE "${CMAKE_C_FLAGS_RELEASE}")
+if(SKY_FUZZ)
+  # Coverage of our own code is what steers libFuzzer; the fuzzers themselves link its main.
+  target_compile_options(sky_compile INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(sky_compile INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+# Every build keeps assert(): a broken invariant must stop the process, not corrupt a request, and the
+# fuzzers judge by it.
+foreach(config RELEASE RELWITHDEBINFO)
+  string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_${config} "${CMAKE_C_FLAGS_${config}}")
+endforeach()

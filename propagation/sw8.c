@@ -89,17 +89,18 @@ bool sky_sw8_parse(struct sky_text value, char storage[SKY_SW8_MAX_BYTES], struc
            decode_text(fields[7], SKY_SW8_MAX_BYTES, &cursor, &sw8->address);
 }
 
-static bool is_text(struct sky_text text)
+/* The limit comes first: lengths within it cannot make the sum of build run over. */
+static bool is_text(struct sky_text text, size_t limit)
 {
-    return text.len != 0 && sky_utf8_valid(text);
+    return text.len != 0 && text.len <= limit && sky_utf8_valid(text);
 }
 
 static bool buildable(const struct sky_sw8 *sw8)
 {
-    return sw8->span_id >= 0 && is_text(sw8->trace_id) && is_text(sw8->segment_id) &&
-           sw8->trace_id.len <= SKY_SW8_MAX_ID_BYTES &&
-           sw8->segment_id.len <= SKY_SW8_MAX_ID_BYTES && is_text(sw8->service) &&
-           is_text(sw8->instance) && is_text(sw8->endpoint) && is_text(sw8->address);
+    return sw8->span_id >= 0 && is_text(sw8->trace_id, SKY_SW8_MAX_ID_BYTES) &&
+           is_text(sw8->segment_id, SKY_SW8_MAX_ID_BYTES) &&
+           is_text(sw8->service, SKY_SW8_MAX_BYTES) && is_text(sw8->instance, SKY_SW8_MAX_BYTES) &&
+           is_text(sw8->endpoint, SKY_SW8_MAX_BYTES) && is_text(sw8->address, SKY_SW8_MAX_BYTES);
 }
 
 /* Writes the decimal digits so that they end before `end`; returns their start. */
@@ -123,10 +124,7 @@ size_t sky_sw8_build(const struct sky_sw8 *sw8, char *dst, size_t size)
     char digits[10], *first_digit, *out = dst;
     size_t digit_count, len;
 
-    /* One field longer than the whole may be must not make the sum below run over. */
-    if (!buildable(sw8) || sw8->service.len > SKY_SW8_MAX_BYTES ||
-        sw8->instance.len > SKY_SW8_MAX_BYTES || sw8->endpoint.len > SKY_SW8_MAX_BYTES ||
-        sw8->address.len > SKY_SW8_MAX_BYTES)
+    if (!buildable(sw8))
         return 0;
     first_digit = digits_before(digits + sizeof(digits), sw8->span_id);
     digit_count = (size_t)(digits + sizeof(digits) - first_digit);

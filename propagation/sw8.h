@@ -36,9 +36,9 @@ struct sky_sw8 {
 bool sky_sw8_parse(struct sky_text value, char storage[SKY_SW8_MAX_BYTES], struct sky_sw8 *sw8)
     __attribute__((warn_unused_result));
 
-/* sky_sw8_build: writes the header value to dst, no NUL. Returns its length, or 0 when a field is
- * empty or the value exceeds `size` or SKY_SW8_MAX_BYTES: a receiver must never see a part of it.
- */
+/* sky_sw8_build: writes the header value to dst, no NUL. Returns its length, or 0 when the value
+ * exceeds `size` or is none that sky_sw8_parse would accept (a field empty, too long or not UTF-8,
+ * span id negative): a receiver must never see a part of one, or a defective one. */
 size_t sky_sw8_build(const struct sky_sw8 *sw8, char *dst, size_t size)
     __attribute__((warn_unused_result));
 

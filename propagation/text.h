@@ -16,6 +16,11 @@ struct sky_text {
 /* A view of a string literal. */
 #define SKY_TEXT(literal) ((struct sky_text){(literal), sizeof(literal) - 1})
 
+/* The same as an initializer, for tables: a compound literal is no constant in C11. */
+/* clang-format off */
+#define SKY_TEXT_INIT(literal) {(literal), sizeof(literal) - 1}
+/* clang-format on */
+
 static inline struct sky_text sky_text(const char *base, size_t len)
 {
     return (struct sky_text){base, len};

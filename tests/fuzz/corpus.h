@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static inline size_t sky_corpus_run(const char *name)
 {
     char path[4096];
-    static uint8_t bytes[1 << 20];
+    struct stat status;
     size_t count = 0;
 
     snprintf(path, sizeof path, SKY_TESTS_DIR "/fuzz/corpus/%s", name);
@@ -26,9 +28,12 @@ static inline size_t sky_corpus_run(const char *name)
             continue;
         snprintf(path, sizeof path, SKY_TESTS_DIR "/fuzz/corpus/%s/%s", name, entry->d_name);
         FILE *file = fopen(path, "rb");
-        if (file == NULL)
-            continue;
-        LLVMFuzzerTestOneInput(bytes, fread(bytes, 1, sizeof bytes, file));
+        if (file == NULL || fstat(fileno(file), &status) != 0)
+            return 0;
+        /* Of exactly the file's size, so that AddressSanitizer sees a read beyond it. */
+        uint8_t *bytes = malloc((size_t)status.st_size);
+        LLVMFuzzerTestOneInput(bytes, fread(bytes, 1, (size_t)status.st_size, file));
+        free(bytes);
         fclose(file);
         count++;
     }

@@ -8,17 +8,18 @@
 #include <sys/socket.h>
 
 struct sky_address {
-    char *text;       /* as written, "unix:/run/app.sock" or "app:8000"; the peer of exit spans */
-    char *host;       /* without brackets; "" for :port; NULL for unix */
-    uint16_t port;    /* 0 for unix */
-    struct sockaddr_storage sockaddr; /* set when the host is literal or a unix path */
+    char *text;    /* as written, "unix:/run/app.sock" or "app:8000"; the peer of exit spans */
+    char *host;    /* without brackets; "" for :port; NULL for unix */
+    uint16_t port; /* 0 for unix */
+    struct sockaddr_storage sockaddr; /* of a literal host or a unix path; [::]:port for :port */
     socklen_t sockaddr_len;           /* 0: the host is a name, to be resolved when dialled */
 };
 
 /* sky_address_parse: fills *address from text; strings are heap, freed by sky_address_fini. Returns
- * NULL, or a static message saying what is wrong. */
+ * NULL, or a static predicate, as "has no port": then *address is all zero. */
 const char *sky_address_parse(const char *text, struct sky_address *address);
 
+/* sky_address_fini: frees the strings and zeroes *address, so that it may be called twice. */
 void sky_address_fini(struct sky_address *address);
 
 #endif

@@ -42,6 +42,11 @@ struct sky_route_config {
     const struct sky_upstream_config *upstream; /* into config->upstreams */
 };
 
+struct sky_admin_config {
+    struct sky_address listen;
+    bool enabled; /* false: "off", and listen is zero */
+};
+
 struct sky_config {
     struct sky_listener_config *listeners;
     size_t listener_count;
@@ -51,13 +56,14 @@ struct sky_config {
     size_t route_count;
 
     struct {
-        char *service;   /* with |namespace appended when there is one */
+        char *name;    /* of the service, as configured */
+        char *service; /* the name, with |namespace appended when there is one */
         char *instance;
         char *name_space;
         enum sky_mode mode;
         struct sky_trust trust_incoming;
-        enum sky_operation operation; /* name of a request without a route */
-        uint32_t error_status;        /* entry span isError from this status on */
+        enum sky_operation operation;     /* name of a request without a route */
+        uint32_t error_status;            /* entry span isError from this status on */
         struct sky_strings ignore_path;   /* Ant patterns: ? * ** */
         struct sky_strings ignore_suffix; /* ".css", ... */
         struct sky_strings ignore_method;
@@ -97,10 +103,10 @@ struct sky_config {
         char *directory; /* of the unlinked files */
     } buffer;
     struct {
-        uint32_t header_ms;   /* from the first byte of a head to its end */
-        uint32_t body_ms;     /* without a byte of the body */
-        uint32_t write_ms;    /* without a byte taken by the client */
-        uint32_t idle_ms;     /* between requests */
+        uint32_t header_ms; /* from the first byte of a head to its end */
+        uint32_t body_ms;   /* without a byte of the body */
+        uint32_t write_ms;  /* without a byte taken by the client */
+        uint32_t idle_ms;   /* between requests */
         uint32_t connect_ms;
         uint32_t response_ms; /* without a byte of the upstream */
         uint32_t upstream_idle_ms;
@@ -108,10 +114,7 @@ struct sky_config {
         uint32_t flush_ms; /* for the reporter after that */
     } timeouts;
     uint32_t workers; /* resolved, >= 1 */
-    struct {
-        struct sky_address listen;
-        bool enabled;
-    } admin;
+    struct sky_admin_config admin;
     struct {
         enum sky_log_level level;
     } log;

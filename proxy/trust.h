@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whom to believe: `private` (loopback, RFC 1918, link-local, ULA, unix sockets), `always`, `never`
- * or a list of CIDRs. */
+ * or a list of CIDRs, in which `private` and `unix` may stand too. */
 #ifndef SKY_PROXY_TRUST_H
 #define SKY_PROXY_TRUST_H
 
@@ -15,18 +15,21 @@ struct sky_cidr {
 };
 
 struct sky_trust {
-    bool all;          /* `always` */
-    bool unix_sockets; /* peers on a unix socket */
+    bool all;               /* `always` */
+    bool unix_sockets;      /* peers on a unix socket */
     struct sky_cidr *cidrs; /* heap, owned */
     size_t cidr_count;
+    char *text; /* as written; heap, owned */
 };
 
-/* sky_trust_parse: reads one word or a comma-separated list. NULL, or a static message. */
+/* sky_trust_parse: reads one word or a comma-separated list. Returns NULL, or a static message:
+ * then *trust believes nobody and owns nothing. */
 const char *sky_trust_parse(const char *text, struct sky_trust *trust);
 
+/* sky_trust_fini: frees what trust owns and zeroes it: nobody is believed. */
 void sky_trust_fini(struct sky_trust *trust);
 
-/* sky_trust_peer: whether a peer is believed. Pure. */
+/* sky_trust_peer: whether a peer is believed; NULL never is. Pure. */
 bool sky_trust_peer(const struct sky_trust *trust, const struct sockaddr *peer);
 
 #endif

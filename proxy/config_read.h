@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reading of all sources in their order, with everything from outside passed in. */
+#ifndef SKY_PROXY_CONFIG_READ_H
+#define SKY_PROXY_CONFIG_READ_H
+
+#include "proxy/config.h"
+#include "proxy/config_command.h"
+#include "proxy/config_problem.h"
+
+/* sky_config_read: defaults, file, environment (NULL: none) and command line, each over the one
+ * before, then what only the whole tells. NULL when a defect was reported. */
+struct sky_config *sky_config_read(const struct sky_command *command, char *const *environment,
+                                   struct sky_problems *problems);
+
+#endif

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Happy path, no message (nearly every request): track -> answer says `more` 0 -> finish -> report.
+ * Happy path, messages: they lie in the socket when the answer's head arrives -> finish polls the
+ *   channel once -> complete -> report.
+ * Failures: a message is not there -> held; it comes -> report; it does not -> timer -> report as
+ * it is. Held bytes above stitch.hold_max -> the oldest is reported as it is. The answer has no
+ * header although a helper was seen in this upstream -> one turn of the loop, for what a dying
+ * worker sent. A message for no open segment, a second of a kind, or one that cannot be read ->
+ * dropped, counted. No channel -> header and sw8-stitch-data alone, nothing is waited for. */
+#include "proxy/stitch.h"
+
+#include "propagation/base64.h"
+#include "proxy/stitch_channel.h"
+#include "proxy/stitch_header.h"
+#include "proxy/stitch_message.h"
+#include "proxy/stitch_token.h"
+#include "reporter/log.h"
+
+/* By the random bits of the segment id. 32 KiB; 2048 requests at once make chains of one. */
+#define BUCKET_COUNT 2048
+/* Upstreams in which a helper was seen; with more of them the oldest is forgotten. */
+#define MAX_UPSTREAMS 64
+/* Segments given up, to tell a late message from a stray one. */
+#define MAX_GIVEN_UP 64
+/* Reads of the channel before an entry is held: what is in the socket has come by then. */
+#define MAX_POLLS 8
+/* What a held trace costs besides its messages: the first chunk of its pool. */
+#define ENTRY_BYTES 4096
+/* One turn of the loop: the timer cannot fire before epoll was asked once more. */
+#define TURN_MS 1
+/* In sw8-stitch-data. */
+#define DATA_MAX_BYTES 4096
+
+struct sky_stitch {
+    h2o_context_t *ctx;
+    struct sky_counters *counters;
+    uint32_t hold_ms;
+    size_t hold_max_bytes;
+    struct sky_stitch_channel *channel; /* NULL: none */
+    bool channel_is_file;               /* reaches upstreams that are not on this machine too */
+    struct sky_stitch_token *token;     /* NULL: none */
+    h2o_timeout_t hold_timeout, turn_timeout;
+    h2o_linklist_t held; /* oldest first */
+    size_t bytes;        /* of messages and held entries */
+    struct {
+        const void *items[MAX_UPSTREAMS];
+        size_t count, next;
+    } seen;
+    struct {
+        struct sky_id items[MAX_GIVEN_UP];
+        size_t next;
+    } given_up;
+    h2o_linklist_t buckets[BUCKET_COUNT];
+};
+
+static h2o_linklist_t *bucket_of(struct sky_stitch *stitch, struct sky_id segment)
+{
+    return &stitch->buckets[segment.low % BUCKET_COUNT];
+}
+
+static struct sky_stitch_entry *find(struct sky_stitch *stitch, struct sky_id segment)
+{
+    h2o_linklist_t *bucket = bucket_of(stitch, segment);
+    for (h2o_linklist_t *link = bucket->next; link != bucket; link = link->next) {
+        struct sky_stitch_entry *entry =
+            H2O_STRUCT_FROM_MEMBER(struct sky_stitch_entry, bucket, link);
+        if (entry->segment.low == segment.low && entry->segment.high == segment.high)
+            return entry;
+    }
+    return NULL;
+}
+
+static void remember_given_up(struct sky_stitch *stitch, struct sky_id segment)
+{
+    stitch->given_up.items[stitch->given_up.next++ % MAX_GIVEN_UP] = segment;
+}
+
+static bool was_given_up(const struct sky_stitch *stitch, struct sky_id segment)
+{
+    for (size_t i = 0; i < MAX_GIVEN_UP; i++) {
+        const struct sky_id *item = &stitch->given_up.items[i];
+        if (item->low == segment.low && item->high == segment.high)
+            return true;
+    }
+    return false;
+}
+
+static bool helper_was_seen(const struct sky_stitch *stitch, const void *upstream)
+{
+    for (size_t i = 0; i < stitch->seen.count; i++) {
+        if (stitch->seen.items[i] == upstream)
+            return true;
+    }
+    return false;
+}
+
+static void remember_helper(struct sky_stitch *stitch, const void *upstream)
+{
+    if (helper_was_seen(stitch, upstream))
+        return;
+    stitch->seen.items[stitch->seen.next++ % MAX_UPSTREAMS] = upstream;
+    if (stitch->seen.count < MAX_UPSTREAMS)
+        stitch->seen.count++;
+}
+
+/* Whether everything is there that header and messages speak of. Without a header, only the closing
+ * message can say so. */
+static bool is_complete(const struct sky_app_part *part)
+{
+    if (part->last)
+        return part->arrived > part->last_seq;
+    return part->header && !part->head.stream && part->arrived >= part->head.announced;
+}
+
+static void unlink_entry(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
+{
+    h2o_linklist_unlink(&entry->bucket);
+    if (h2o_linklist_is_linked(&entry->held))
+        h2o_linklist_unlink(&entry->held);
+    h2o_timeout_unlink(&entry->timer);
+    stitch->bytes -= entry->bytes;
+}
+
+static void report(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
+{
+    unlink_entry(stitch, entry);
+    entry->report(entry);
+}
+
+static void give_up(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
+                    enum sky_counter reason)
+{
+    sky_count(stitch->counters, reason);
+    remember_given_up(stitch, entry->segment);
+    report(stitch, entry);
+}
+
+/* The oldest held entry but `keep`; NULL when there is none. */
+static struct sky_stitch_entry *oldest(struct sky_stitch *stitch,
+                                       const struct sky_stitch_entry *keep)
+{
+    for (h2o_linklist_t *link = stitch->held.next; link != &stitch->held; link = link->next) {
+        struct sky_stitch_entry *entry =
+            H2O_STRUCT_FROM_MEMBER(struct sky_stitch_entry, held, link);
+        if (entry != keep)
+            return entry;
+    }
+    return NULL;
+}
+
+/* Makes room for `size` bytes at the cost of the oldest held; `keep` is for whom it is. */
+static bool make_room(struct sky_stitch *stitch, size_t size, const struct sky_stitch_entry *keep)
+{
+    while (stitch->bytes + size > stitch->hold_max_bytes) {
+        struct sky_stitch_entry *entry = oldest(stitch, keep);
+        if (entry == NULL)
+            return false;
+        give_up(stitch, entry, SKY_COUNT_stitch_hold_overflow);
+    }
+    return true;
+}
+
+static void on_held_too_long(h2o_timeout_entry_t *timer)
+{
+    struct sky_stitch_entry *entry = H2O_STRUCT_FROM_MEMBER(struct sky_stitch_entry, timer, timer);
+    give_up(entry->stitch, entry, SKY_COUNT_stitch_hold_timeout);
+}
+
+static void on_turn_over(h2o_timeout_entry_t *timer)
+{
+    struct sky_stitch_entry *entry = H2O_STRUCT_FROM_MEMBER(struct sky_stitch_entry, timer, timer);
+    report(entry->stitch, entry);
+}
+
+static void hold(struct sky_stitch *stitch, struct sky_stitch_entry *entry, h2o_timeout_t *timeout,
+                 h2o_timeout_cb on_end)
+{
+    if (!make_room(stitch, ENTRY_BYTES, entry)) {
+        give_up(stitch, entry, SKY_COUNT_stitch_hold_overflow);
+        return;
+    }
+    entry->stitch = stitch;
+    entry->bytes += ENTRY_BYTES;
+    stitch->bytes += ENTRY_BYTES;
+    h2o_linklist_insert(&stitch->held, &entry->held);
+    entry->timer.cb = on_end;
+    h2o_timeout_link(stitch->ctx->loop, timeout, &entry->timer);
+}
+
+static bool is_duplicate(const struct sky_app_part *part, const struct sky_stitch_message *message)
+{
+    if ((part->seqs >> message->seq & 1) != 0)
+        return true;
+    return part->last && (message->last || message->seq > part->last_seq);
+}
+
+static void note_arrival(struct sky_app_part *part, const struct sky_stitch_message *message)
+{
+    part->arrived++;
+    part->seqs |= UINT64_C(1) << message->seq;
+    if (message->last) {
+        part->last = true;
+        part->last_seq = message->seq;
+    }
+}
+
+static void take(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
+                 const struct sky_stitch_message *message)
+{
+    struct sky_stitch_taken taken;
+    sky_stitch_message_take(message, entry->pool, &entry->part, &taken);
+    entry->bytes += taken.bytes;
+    stitch->bytes += taken.bytes;
+    sky_count(stitch->counters, SKY_COUNT_stitch_message);
+    if (taken.cut)
+        sky_count(stitch->counters, SKY_COUNT_stitch_cut);
+    if (taken.limited)
+        sky_count(stitch->counters, SKY_COUNT_stitch_limited);
+    if (taken.bad_spans != 0)
+        sky_count_add(stitch->counters, SKY_COUNT_stitch_span_bad, taken.bad_spans);
+}
+
+/* Decides over a readable message of `size` bytes for an entry. May report other entries, held
+ * ones. */
+static void accept_message(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
+                           const struct sky_stitch_message *message, size_t size)
+{
+    if (is_duplicate(&entry->part, message)) {
+        sky_count(stitch->counters, SKY_COUNT_stitch_message_duplicate);
+        return;
+    }
+    note_arrival(&entry->part, message);
+    if (make_room(stitch, size, entry)) {
+        take(stitch, entry, message);
+        return;
+    }
+    entry->part.truncated = true;
+    sky_count(stitch->counters, SKY_COUNT_stitch_message_overflow);
+}
+
+/* Reads a message; false when it is unreadable, which is counted. */
+static bool read_message(struct sky_stitch *stitch, struct sky_text bytes,
+                         struct sky_stitch_message *message)
+{
+    switch (sky_stitch_message_read(bytes, message)) {
+    case SKY_STITCH_MESSAGE_OK:
+        return true;
+    case SKY_STITCH_MESSAGE_VERSION:
+        sky_count(stitch->counters, SKY_COUNT_stitch_message_version);
+        return false;
+    case SKY_STITCH_MESSAGE_BAD:
+        break;
+    }
+    sky_count(stitch->counters, SKY_COUNT_stitch_message_bad);
+    return false;
+}
+
+static void on_message(void *data, struct sky_text bytes)
+{
+    struct sky_stitch *stitch = data;
+    struct sky_stitch_message message;
+
+    if (!read_message(stitch, bytes, &message))
+        return;
+    struct sky_stitch_entry *entry = find(stitch, message.segment);
+    if (entry != NULL)
+        accept_message(stitch, entry, &message, bytes.len);
+    else
+        sky_count(stitch->counters, was_given_up(stitch, message.segment)
+                                        ? SKY_COUNT_stitch_message_late
+                                        : SKY_COUNT_stitch_message_unknown);
+    sky_stitch_message_fini(&message);
+    if (entry != NULL && h2o_linklist_is_linked(&entry->held) && is_complete(&entry->part))
+        report(stitch, entry);
+}
+
+static void open_channel(struct sky_stitch *stitch, const struct sky_config *config,
+                         size_t worker_index)
+{
+    const char *setting = config->stitch.channel;
+    if (setting == NULL || strcmp(setting, "off") == 0)
+        return;
+    stitch->channel_is_file = strcmp(setting, "auto") != 0;
+    stitch->channel =
+        sky_stitch_channel_new(stitch->ctx, stitch->channel_is_file ? setting : NULL,
+                               config->stitch.group != NULL ? config->stitch.group : "",
+                               worker_index, stitch->counters, on_message, stitch);
+    if (stitch->channel == NULL)
+        sky_count(stitch->counters, SKY_COUNT_stitch_channel_failed);
+}
+
+struct sky_stitch *sky_stitch_new(h2o_context_t *ctx, const struct sky_config *config,
+                                  size_t worker_index, struct sky_counters *counters)
+{
+    struct sky_stitch *stitch = h2o_mem_alloc(sizeof(*stitch));
+
+    memset(stitch, 0, sizeof(*stitch));
+    stitch->ctx = ctx;
+    stitch->counters = counters;
+    stitch->hold_ms = config->stitch.hold_ms;
+    stitch->hold_max_bytes = config->stitch.hold_max;
+    stitch->token = sky_stitch_token_new(config->stitch.token);
+    h2o_timeout_init(ctx->loop, &stitch->hold_timeout, stitch->hold_ms);
+    h2o_timeout_init(ctx->loop, &stitch->turn_timeout, TURN_MS);
+    h2o_linklist_init_anchor(&stitch->held);
+    for (size_t i = 0; i < BUCKET_COUNT; i++)
+        h2o_linklist_init_anchor(&stitch->buckets[i]);
+    open_channel(stitch, config, worker_index);
+    return stitch;
+}
+
+struct sky_text sky_stitch_channel(const struct sky_stitch *stitch, bool upstream_is_local)
+{
+    if (stitch->channel == NULL || (!stitch->channel_is_file && !upstream_is_local))
+        return SKY_TEXT("-");
+    return sky_stitch_channel_address(stitch->channel);
+}
+
+static char *append(char *dst, struct sky_text text)
+{
+    memcpy(dst, text.base, text.len);
+    return dst + text.len;
+}
+
+/* Decimal digits of a time since 1970. Not snprintf, which costs more than all of the tracing. */
+static struct sky_text format_time(int64_t t0_us, char buffer[20])
+{
+    uint64_t rest = t0_us > 0 ? (uint64_t)t0_us : 0;
+    size_t at = 20;
+    do {
+        buffer[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest != 0);
+    return sky_text(buffer + at, 20 - at);
+}
+
+size_t sky_stitch_request_value(const struct sky_stitch *stitch, struct sky_id segment,
+                                int64_t t0_us, bool will_report, bool upstream_is_local, char *dst)
+{
+    char digits[20], hex[SKY_ID_HEX], mac[SKY_STITCH_MAC_HEX];
+    struct sky_text t0 = format_time(t0_us, digits);
+
+    char *end = append(dst, SKY_TEXT("1;"));
+    end = append(end, sky_stitch_channel(stitch, upstream_is_local));
+    *end++ = ';';
+    end = append(end, t0);
+    *end++ = ';';
+    if (will_report)
+        *end++ = 's';
+    if (stitch->token == NULL)
+        return (size_t)(end - dst);
+    sky_id_format(segment, hex);
+    if (sky_stitch_token_mac(stitch->token, sky_text(hex, sizeof(hex)), t0, mac)) {
+        *end++ = ';';
+        end = append(end, sky_text(mac, sizeof(mac)));
+    }
+    return (size_t)(end - dst);
+}
+
+void sky_stitch_track(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
+{
+    memset(&entry->part, 0, sizeof(entry->part));
+    entry->part.spans_end = &entry->part.spans;
+    entry->bytes = 0;
+    entry->held = (h2o_linklist_t){NULL, NULL};
+    entry->timer = (h2o_timeout_entry_t){.cb = NULL};
+    entry->bucket = (h2o_linklist_t){NULL, NULL};
+    h2o_linklist_insert(bucket_of(stitch, entry->segment), &entry->bucket);
+}
+
+void sky_stitch_untrack(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
+{
+    unlink_entry(stitch, entry);
+}
+
+void sky_stitch_retrack(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
+                        struct sky_id segment)
+{
+    remember_given_up(stitch, entry->segment);
+    unlink_entry(stitch, entry);
+    entry->segment = segment;
+    sky_stitch_track(stitch, entry);
+}
+
+static void note_lost(struct sky_stitch *stitch, uint32_t lost)
+{
+    static struct sky_log_limit limit;
+    if (lost == 0)
+        return;
+    sky_count_add(stitch->counters, SKY_COUNT_stitch_lost, lost);
+    struct sky_text channel = sky_stitch_channel(stitch, true);
+    sky_log_limited(
+        &limit, SKY_LOG_WARN,
+        "stitch.channel: the helper could not deliver %u messages to %.*s; must the app be "
+        "in stitch.group, or share the directory?",
+        (unsigned)lost, (int)channel.len, channel.base);
+}
+
+void sky_stitch_answer(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
+                       struct sky_text value, size_t count)
+{
+    if (count == 0)
+        return;
+    if (count > 1) {
+        sky_count(stitch->counters, SKY_COUNT_stitch_header_twice);
+        return;
+    }
+    struct sky_app_header header;
+    /* Longer values are refused unread. */
+    size_t size = value.len <= SKY_STITCH_HEADER_MAX_BYTES ? value.len : 0;
+    switch (sky_stitch_header_parse(value, h2o_mem_alloc_pool(entry->pool, size), &header)) {
+    case SKY_STITCH_HEADER_OK:
+        break;
+    case SKY_STITCH_HEADER_VERSION:
+        sky_count(stitch->counters, SKY_COUNT_stitch_header_version);
+        return;
+    case SKY_STITCH_HEADER_BAD:
+        sky_count(stitch->counters, SKY_COUNT_stitch_header_bad);
+        return;
+    }
+    sky_count(stitch->counters, SKY_COUNT_stitch_header);
+    entry->part.header = true;
+    entry->part.head = header;
+    remember_helper(stitch, entry->upstream);
+    note_lost(stitch, header.lost);
+}
+
+void sky_stitch_data(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
+                     struct sky_text value, size_t count)
+{
+    char bytes[SKY_BASE64_LEN(DATA_MAX_BYTES) / 4 * 3];
+    struct sky_stitch_message message;
+
+    if (stitch->token == NULL) {
+        sky_count(stitch->counters, SKY_COUNT_stitch_message_unasked);
+        return;
+    }
+    ssize_t len = -1;
+    if (count == 1 && value.len <= SKY_BASE64_LEN(DATA_MAX_BYTES))
+        len = sky_base64_decode(bytes, value);
+    if (len < 0 || len > DATA_MAX_BYTES) {
+        sky_count(stitch->counters, SKY_COUNT_stitch_message_bad);
+        return;
+    }
+    if (!read_message(stitch, sky_text(bytes, (size_t)len), &message))
+        return;
+    if (message.segment.low == entry->segment.low && message.segment.high == entry->segment.high)
+        accept_message(stitch, entry, &message, (size_t)len);
+    else
+        sky_count(stitch->counters, SKY_COUNT_stitch_message_unknown);
+    sky_stitch_message_fini(&message);
+}
+
+/* Whether the answer says that messages lie in the channel. */
+static bool is_announced(const struct sky_app_part *part)
+{
+    return part->header && (part->head.stream || part->head.announced != 0);
+}
+
+void sky_stitch_finish(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
+{
+    bool announced = is_announced(&entry->part);
+    if (stitch->channel != NULL && announced) {
+        for (size_t i = 0; i < MAX_POLLS && !is_complete(&entry->part); i++) {
+            if (!sky_stitch_channel_poll(stitch->channel))
+                break;
+        }
+    }
+    if (stitch->channel == NULL || is_complete(&entry->part)) {
+        report(stitch, entry);
+        return;
+    }
+    if (announced) {
+        sky_count(stitch->counters, SKY_COUNT_stitch_held);
+        hold(stitch, entry, &stitch->hold_timeout, on_held_too_long);
+        return;
+    }
+    if (!entry->part.header && helper_was_seen(stitch, entry->upstream)) {
+        hold(stitch, entry, &stitch->turn_timeout, on_turn_over);
+        return;
+    }
+    report(stitch, entry);
+}
+
+void sky_stitch_merge(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
+                      const struct sky_stitch_window *window, struct sky_stitch_merged *merged)
+{
+    sky_stitch_merge_part(entry->pool, &entry->part, window, merged);
+    if (merged->duplicate_ids != 0)
+        sky_count_add(stitch->counters, SKY_COUNT_stitch_span_duplicate, merged->duplicate_ids);
+    if (merged->bad_parents != 0)
+        sky_count_add(stitch->counters, SKY_COUNT_stitch_span_parent, merged->bad_parents);
+    if (merged->bad_times != 0)
+        sky_count_add(stitch->counters, SKY_COUNT_stitch_span_time, merged->bad_times);
+}
+
+void sky_stitch_flush(struct sky_stitch *stitch)
+{
+    struct sky_stitch_entry *entry;
+    for (size_t i = 0; stitch->channel != NULL && i < MAX_POLLS; i++) {
+        if (!sky_stitch_channel_poll(stitch->channel))
+            break;
+    }
+    while ((entry = oldest(stitch, NULL)) != NULL)
+        give_up(stitch, entry, SKY_COUNT_stitch_hold_flushed);
+}
+
+void sky_stitch_destroy(struct sky_stitch *stitch)
+{
+    sky_stitch_flush(stitch);
+    h2o_timeout_dispose(stitch->ctx->loop, &stitch->hold_timeout);
+    h2o_timeout_dispose(stitch->ctx->loop, &stitch->turn_timeout);
+    sky_stitch_channel_destroy(stitch->channel);
+    sky_stitch_token_destroy(stitch->token);
+    free(stitch);
+}

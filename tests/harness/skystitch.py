@@ -68,10 +68,12 @@ class Skystitch(Process):
         config: Mapping[str, Any] | None = None,
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        port: int = 0,
+        admin_port: int = 0,
         start: bool = True,
     ) -> None:
-        self.port = free_port()
-        self.admin_port = free_port()
+        self.port = port or free_port()
+        self.admin_port = admin_port or free_port()
         self.service = service
         self.instance = f"{service}-1"
         servers = [upstream] if isinstance(upstream, str) else list(upstream)

@@ -12,11 +12,15 @@ from typing import Any
 
 import requests
 
+from harness import Log, Ref, Segment, Span
 from harness.process import ROOT, Process, Stage, free_port, until
 
 HERE = Path(__file__).parent
 VERSION = "10.1.0"
 MAIN = "org.apache.skywalking.oap.server.starter.OAPServerStartUp"
+
+# As conf/component-libraries.yml names them.
+COMPONENTS = {"http": 49, "Flask": 7001, "Requests": 7002, "Django": 7004}
 
 SPAN = """
     traceId segmentId spanId parentSpanId serviceCode serviceInstanceName startTime endTime
@@ -36,6 +40,38 @@ def jars() -> Path:
         subprocess.run(["mvn", "-q", "-B", "-ntp", *pom, *copy], check=True, stdin=subprocess.DEVNULL)
         made.rename(directory)
     return directory
+
+
+def _span(answer: dict[str, Any]) -> Span:
+    return Span(
+        id=answer["spanId"],
+        parent=answer["parentSpanId"],
+        type=answer["type"],
+        layer=answer["layer"],
+        operation=answer["endpointName"],
+        peer=answer["peer"],
+        component=COMPONENTS.get(answer["component"], 0),
+        error=answer["isError"],
+        start_ms=answer["startTime"],
+        end_ms=answer["endTime"],
+        tags=tuple((tag["key"], tag["value"]) for tag in answer["tags"]),
+        logs=tuple(
+            Log(log["time"], {pair["key"]: pair["value"] for pair in log["data"]}) for log in answer["logs"]
+        ),
+        refs=tuple(
+            Ref(
+                type=ref["type"],
+                trace=ref["traceId"],
+                segment=ref["parentSegmentId"],
+                span=ref["parentSpanId"],
+                service="",
+                instance="",
+                endpoint="",
+                address="",
+            )
+            for ref in answer["refs"]
+        ),
+    )
 
 
 class Oap(Process):
@@ -107,9 +143,22 @@ class Oap(Process):
         }
         return [trace["traceIds"][0] for trace in self.ask(query, c=condition)["queryBasicTraces"]["traces"]]
 
-    def spans(self, trace_id: str) -> list[dict[str, Any]]:
+    def trace(self, trace_id: str) -> list[Segment]:
+        """The trace's segments, as far as OAP tells of them; components it cannot name are 0."""
         query = f"query($t: ID!) {{ queryTrace(traceId: $t) {{ spans {{ {SPAN} }} }} }}"
-        return self.ask(query, t=trace_id)["queryTrace"]["spans"]
+        segments: dict[str, Segment] = {}
+        for answer in self.ask(query, t=trace_id)["queryTrace"]["spans"]:
+            key = answer["segmentId"]
+            earlier = segments[key].spans if key in segments else ()
+            segments[key] = Segment(
+                trace=answer["traceId"],
+                id=key,
+                service=answer["serviceCode"],
+                instance=answer["serviceInstanceName"],
+                size_limited=False,
+                spans=(*earlier, _span(answer)),
+            )
+        return list(segments.values())
 
     def topology(self) -> set[tuple[str, str]]:
         """Who calls whom, by name."""

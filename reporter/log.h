@@ -3,6 +3,7 @@
 #ifndef SKY_REPORTER_LOG_H
 #define SKY_REPORTER_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,12 +20,12 @@ void sky_log(enum sky_log_level level, const char *format, ...)
 /* What keeps a message that could come with each request to one line in a while. Zero-initialised,
  * static at the place of the message; any thread. */
 struct sky_log_limit {
-    int64_t next_ms;    /* CLOCK_MONOTONIC_COARSE: not before */
-    uint64_t suppressed; /* messages held back since the last line */
+    _Atomic int64_t next_ms;     /* CLOCK_MONOTONIC_COARSE: not before */
+    _Atomic uint64_t suppressed; /* messages held back since the last line */
 };
 
-/* sky_log_limited: as sky_log, at most one line per 10 s and limit; the line says how many were held
- * back before it. */
+/* sky_log_limited: as sky_log, at most one line per 10 s and limit; the line says how many were
+ * held back before it. */
 void sky_log_limited(struct sky_log_limit *limit, enum sky_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

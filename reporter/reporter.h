@@ -23,19 +23,20 @@ struct sky_property {
 /* All pointers are borrowed for the reporter's whole life. */
 struct sky_reporter_options {
     enum sky_protocol protocol;
-    const char *const *backends; /* "host:port" of gRPC, or of REST; ignored by SKY_PROTOCOL_LOCAL */
+    const char *const
+        *backends; /* "host:port" of gRPC, or of REST; ignored by SKY_PROTOCOL_LOCAL */
     size_t backend_count;
     const char *authentication; /* token, "" for none */
     const char *service, *instance;
     const struct sky_property *properties;
     size_t property_count;
-    size_t worker_count;         /* rings to make */
-    size_t memory_bytes;         /* of the backlog, all rings included */
-    size_t batch_bytes;          /* of one call */
-    uint32_t batch_interval_ms;  /* longest wait of a segment before its batch is sent */
-    uint32_t heartbeat_ms;       /* keepAlive */
-    uint32_t properties_every;   /* in heartbeats */
-    bool local_enabled;          /* keep the newest segments for /api/traces */
+    size_t worker_count;        /* rings to make */
+    size_t memory_bytes;        /* of the backlog, all rings included */
+    size_t batch_bytes;         /* of one call */
+    uint32_t batch_interval_ms; /* longest wait of a segment before its batch is sent */
+    uint32_t heartbeat_ms;      /* keepAlive */
+    uint32_t properties_every;  /* in heartbeats */
+    bool local_enabled;         /* keep the newest segments for /api/traces */
     size_t local_bytes;
 };
 
@@ -46,7 +47,7 @@ struct sky_reporter_counters {
 #undef SKY_COUNTER
     uint64_t backlog_segments, backlog_bytes; /* gauges: not yet confirmed, without the rings */
     uint64_t local_segments, local_bytes;
-    bool connected;      /* the last call to a backend succeeded */
+    bool connected;       /* the last call to a backend succeeded */
     char last_error[256]; /* of a call, "" when none; NUL-terminated */
 };
 
@@ -58,14 +59,16 @@ struct sky_reporter *sky_reporter_new(const struct sky_reporter_options *options
 /* sky_reporter_start: starts the thread. 0, or an errno value. */
 int sky_reporter_start(struct sky_reporter *reporter) __attribute__((warn_unused_result));
 
-/* sky_reporter_ring: worker i's ring; push only from that worker's thread. Owned by the reporter. */
+/* sky_reporter_ring: worker i's ring; push only from that worker's thread. Owned by the reporter.
+ */
 struct sky_ring *sky_reporter_ring(struct sky_reporter *reporter, size_t worker);
 
 /* sky_reporter_wake: any thread; what a worker calls at sky_ring_high_water. One system call. */
 void sky_reporter_wake(struct sky_reporter *reporter);
 
-/* sky_reporter_submit: any thread; takes a packet over that came from elsewhere (POST /v3/segments).
- * Kept, sent and counted as a worker's. Takes a lock, so not for a request's path. */
+/* sky_reporter_submit: any thread; takes a packet over that came from elsewhere (POST
+ * /v3/segments). Kept, sent and counted as a worker's. Takes a lock, so not for a request's path.
+ */
 void sky_reporter_submit(struct sky_reporter *reporter, struct sky_packet *packet);
 
 /* sky_reporter_counters: fills a snapshot. Any thread. */
@@ -78,12 +81,12 @@ void sky_reporter_stop(struct sky_reporter *reporter, uint32_t deadline_ms);
 void sky_reporter_destroy(struct sky_reporter *reporter);
 
 /* sky_reporter_traces_json: newest traces of the local store, newest first, at most `limit`, as the
- * JSON text of GET /api/traces. Heap, freed by the caller with free(); NULL when memory is out or the
- * store is off. Any thread. */
+ * JSON text of GET /api/traces. Heap, freed by the caller with free(); NULL when memory is out or
+ * the store is off. Any thread. */
 char *sky_reporter_traces_json(struct sky_reporter *reporter, size_t limit);
 
-/* sky_reporter_trace_json: every segment of one trace, as the JSON text of GET /api/traces/{id}; NULL
- * when there is none. Heap, caller frees. Any thread. */
+/* sky_reporter_trace_json: every segment of one trace, as the JSON text of GET /api/traces/{id};
+ * NULL when there is none. Heap, caller frees. Any thread. */
 char *sky_reporter_trace_json(struct sky_reporter *reporter, struct sky_text trace_id);
 
 /* sky_reporter_accept_json: reads the body of POST /v3/segments (a JSON array of SegmentObject, the

@@ -11,8 +11,8 @@
 
 struct sky_ring;
 
-/* sky_ring_new: `slots` is a power of two; it holds slots - 1 packets and at most max_bytes of them.
- * NULL when memory is out. */
+/* sky_ring_new: `slots` is a power of two; it holds slots - 1 packets and at most max_bytes of
+ * them. NULL when memory is out. */
 struct sky_ring *sky_ring_new(size_t slots, size_t max_bytes);
 
 /* sky_ring_destroy: frees what is still in it. No thread may use the ring any more. */

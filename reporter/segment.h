@@ -40,7 +40,8 @@ struct sky_ref {
     struct sky_text service, instance, endpoint, address;
 };
 
-/* All texts and arrays are the caller's and only read. They may hold any bytes: packing cleans them. */
+/* All texts and arrays are the caller's and only read. They may hold any bytes: packing cleans
+ * them. */
 struct sky_span {
     int32_t id, parent;        /* parent -1: root */
     int64_t start_ms, end_ms;  /* since 1970 */
@@ -66,10 +67,11 @@ struct sky_segment {
     size_t span_count;
 };
 
-/* One packed SegmentObject. Heap; whoever holds the pointer owns it and frees it with free(). Never
- * changed after packing, so it may cross threads by handing the pointer over. */
+/* One packed SegmentObject. Heap; whoever holds the pointer owns it and frees it with free(). Size
+ * and data never change after packing, so it may cross threads by handing the pointer over. */
 struct sky_packet {
-    uint32_t size; /* bytes of data */
+    struct sky_packet *next; /* of the list the packet is in, packets.h; its owner's alone */
+    uint32_t size;           /* bytes of data */
     uint8_t data[];
 };
 

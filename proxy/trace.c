@@ -4,10 +4,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "propagation/sw8_correlation.h"
-#include "propagation/utf8.h"
 #include "proxy/http1_front.h"
 #include "proxy/ignore.h"
 #include "proxy/operation.h"
@@ -51,7 +51,8 @@ static bool peer_trusted(const struct sky_worker *worker, const h2o_req_t *req)
     return sky_trust_peer(&worker->config->agent.trust_incoming, (struct sockaddr *)&peer);
 }
 
-/* The request's fields that begin with sw8, found in one pass. A repeated sw8 counts as malformed. */
+/* The request's fields that begin with sw8, found in one pass. A repeated sw8 counts as malformed.
+ */
 struct sw8_fields {
     struct sky_text sw8, correlation, x;
     bool any, sw8_twice;
@@ -202,15 +203,28 @@ static struct sky_text build_sw8(struct sky_trace *trace, char *dst)
     return sky_text(dst, sky_sw8_build(&sw8, dst, SKY_SW8_MAX_BYTES));
 }
 
+/* Whether the server shares this machine's abstract sockets, as far as its address tells. */
+static bool is_local(const struct sky_address *server)
+{
+    if (server->host == NULL || strcmp(server->host, "localhost") == 0)
+        return true;
+    if (server->sockaddr_len == 0)
+        return false;
+    if (server->sockaddr.ss_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&server->sockaddr)->sin6_addr);
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&server->sockaddr;
+    return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 static struct sky_text write_lines(struct sky_trace *trace)
 {
     char sw8_value[SKY_SW8_MAX_BYTES], stitch_value[SKY_STITCH_REQUEST_MAX_BYTES];
     struct sky_text sw8 = build_sw8(trace, sw8_value), stitch = {0};
     struct sky_stitch *worker_stitch = trace->worker->stitch;
     if (worker_stitch != NULL)
-        stitch = sky_stitch_request_value(worker_stitch, &trace->entry,
-                                          sky_address_is_local(trace->server), trace->received_us,
-                                          stitch_value);
+        stitch = sky_text(stitch_value, sky_stitch_request_value(
+                                            worker_stitch, trace->entry.segment, trace->received_us,
+                                            true, is_local(trace->server), stitch_value));
     char *lines =
         h2o_mem_alloc_pool(&trace->pool, sw8.len + stitch.len + trace->correlation.len + 80);
     char *at = lines;
@@ -258,6 +272,12 @@ void sky_trace_stitch(struct sky_trace *trace, struct sky_text value, size_t cou
 {
     if (trace->worker->stitch != NULL)
         sky_stitch_answer(trace->worker->stitch, &trace->entry, value, count);
+}
+
+void sky_trace_stitch_data(struct sky_trace *trace, struct sky_text value, size_t count)
+{
+    if (trace->worker->stitch != NULL)
+        sky_stitch_data(trace->worker->stitch, &trace->entry, value, count);
 }
 
 void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outcome)

@@ -42,6 +42,10 @@ void sky_trace_answered(struct sky_trace *trace);
  * called for every final answer of an upstream, with count 0 when there was none. */
 void sky_trace_stitch(struct sky_trace *trace, struct sky_text value, size_t count);
 
+/* sky_trace_stitch_data: the same for the field sw8-stitch-data (helpers without a channel, that
+ * share a token). Called only when there is such a field. */
+void sky_trace_stitch_data(struct sky_trace *trace, struct sky_text value, size_t count);
+
 /* sky_trace_end: the last byte is out, or the client has gone. The segment is packed now, or when
  * the helper's part has come. */
 void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outcome);

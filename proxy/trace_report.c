@@ -51,22 +51,23 @@ static struct sky_ref make_ref(const struct sky_sw8 *parent)
     };
 }
 
-static struct sky_span make_entry(const struct sky_trace *trace, const struct entry_tags *tags,
-                                  const struct sky_ref *ref)
+static struct sky_span make_entry(const struct sky_trace *trace,
+                                  const struct sky_stitch_merged *app,
+                                  const struct entry_tags *tags, const struct sky_ref *ref)
 {
-    const struct sky_app_part *part = &trace->entry.part;
     const struct sky_trace_outcome *outcome = &trace->outcome;
-    bool failed = outcome->cut || outcome->status >= (int)trace->worker->config->agent.error_status;
+    bool failed = sky_stitch_entry_error(outcome->status, trace->worker->config->agent.error_status,
+                                         outcome->cut);
     return (struct sky_span){
         .id = 0,
         .parent = -1,
-        .start_ms = trace->received_us / 1000,
-        .end_ms = trace->end_us / 1000,
-        .operation = part->operation.len != 0 ? part->operation : trace->operation,
+        .start_ms = sky_stitch_floor_ms(trace->received_us),
+        .end_ms = sky_stitch_floor_ms(trace->end_us),
+        .operation = app->operation.len != 0 ? app->operation : trace->operation,
         .peer = trace->peer,
         .type = SKY_SPAN_ENTRY,
         .layer = SKY_LAYER_HTTP,
-        .component = part->component != 0 ? part->component : COMPONENT_HTTP,
+        .component = app->component != 0 ? app->component : COMPONENT_HTTP,
         .error = failed && !outcome->client_gone,
         .skip_analysis = trace->skip_analysis,
         .tags = tags->tags,
@@ -79,18 +80,18 @@ static struct sky_span make_entry(const struct sky_trace *trace, const struct en
 /* mode gateway: the service behind has an agent of its own; its entry refers to this span. */
 static struct sky_span make_exit(const struct sky_trace *trace, const struct entry_tags *tags)
 {
-    int64_t begin = trace->received_us, end = trace->end_us;
     return (struct sky_span){
         .id = 1,
         .parent = 0,
-        .start_ms = begin / 1000,
-        .end_ms = end / 1000,
+        .start_ms = sky_stitch_floor_ms(trace->received_us),
+        .end_ms = sky_stitch_floor_ms(trace->end_us),
         .operation = trace->operation,
         .peer = sky_text_of(trace->server->text),
         .type = SKY_SPAN_EXIT,
         .layer = SKY_LAYER_HTTP,
         .component = COMPONENT_HTTP,
-        .error = trace->outcome.cut || trace->outcome.failure != NULL || trace->outcome.status >= 500,
+        .error =
+            trace->outcome.cut || trace->outcome.failure != NULL || trace->outcome.status >= 500,
         .skip_analysis = trace->skip_analysis,
         .tags = tags->tags,
         .tag_count = tags->count,
@@ -110,6 +111,31 @@ static void push(struct sky_worker *worker, const struct sky_segment *segment)
         sky_reporter_wake(worker->reporter);
 }
 
+/* The entry span, then the exit of mode gateway or what the helper said. */
+static const struct sky_span *collect_spans(struct sky_trace *trace, const struct entry_tags *tags,
+                                            const struct sky_ref *ref, size_t *count,
+                                            bool *size_limited)
+{
+    struct sky_stitch_merged app = {0};
+    bool attempted = trace->server != NULL;
+    if (trace->worker->stitch != NULL && attempted) {
+        struct sky_stitch_window window = {trace->received_us, trace->end_us};
+        sky_stitch_merge(trace->worker->stitch, &trace->entry, &window, &app);
+    }
+    struct sky_span *spans =
+        h2o_mem_alloc_pool(&trace->pool, (app.span_count + 2) * sizeof(*spans));
+    spans[0] = make_entry(trace, &app, tags, ref);
+    *count = 1;
+    if (trace->worker->stitch == NULL && attempted)
+        spans[(*count)++] = make_exit(trace, tags);
+    for (size_t i = 0; i < app.span_count; ++i) {
+        spans[*count] = app.spans[i];
+        spans[(*count)++].skip_analysis = trace->skip_analysis;
+    }
+    *size_limited = app.size_limited;
+    return spans;
+}
+
 void sky_trace_report(struct sky_stitch_entry *entry)
 {
     struct sky_trace *trace = H2O_STRUCT_FROM_MEMBER(struct sky_trace, entry, entry);
@@ -119,20 +145,13 @@ void sky_trace_report(struct sky_stitch_entry *entry)
     if (trace->joined)
         ref = make_ref(&trace->parent);
     collect_tags(trace, &tags);
-    struct sky_span own[2] = {make_entry(trace, &tags, &ref)};
     struct sky_segment segment = {
         .trace_id = trace->trace_id,
         .segment_id = sky_text(trace->segment_hex, SKY_ID_HEX),
         .service = sky_text_of(config->agent.service),
         .instance = sky_text_of(config->agent.instance),
-        .size_limited = entry->part.size_limited,
-        .spans = own,
-        .span_count = 1,
     };
-    if (config->agent.mode == SKY_MODE_GATEWAY && trace->server != NULL) {
-        own[1] = make_exit(trace, &tags);
-        segment.span_count = 2;
-    }
+    segment.spans = collect_spans(trace, &tags, &ref, &segment.span_count, &segment.size_limited);
     push(trace->worker, &segment);
     h2o_mem_pool_t pool = trace->pool;
     h2o_mem_clear_pool(&pool);

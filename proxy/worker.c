@@ -139,13 +139,8 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
         worker->upstreams[i] =
             sky_upstream_new(&worker->ctx, &config->upstreams[i], config, &worker->counters);
     take_listeners(worker, listeners, listener_count);
-    if (config->agent.mode == SKY_MODE_STITCH) {
+    if (config->agent.mode == SKY_MODE_STITCH)
         worker->stitch = sky_stitch_new(&worker->ctx, config, index, &worker->counters);
-        if (worker->stitch == NULL) {
-            sky_worker_destroy(worker);
-            return NULL;
-        }
-    }
     return worker;
 }
 

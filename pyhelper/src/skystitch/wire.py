@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stitch protocol, version 1, and sw8 as bytes and values. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from binascii import a2b_base64, b2a_base64
+from typing import Any, NamedTuple
+
+MAX_MESSAGE_BYTES = 48 * 1024
+MAX_DATA_BYTES = 4 * 1024
+MAX_HEADER_BYTES = 512
+
+# Leaves room in MAX_HEADER_BYTES for the version, component, two times, `more` and separators.
+MAX_ROUTE_BYTES = MAX_HEADER_BYTES - 80
+
+# SkyWalking's limits for what sw8 carries, in characters.
+_MAX_ENDPOINT = 150
+_MAX_ADDRESS = 150
+
+_SW8_FIELDS = 8
+_MAX_T0_DIGITS = 18
+_METHODS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+)
+_ESCAPES = [
+    chr(byte) if 0x21 <= byte <= 0x7E and byte not in b"%;" else f"%{byte:02X}"
+    for byte in range(256)
+]
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+# A span of a message, as it is written; see stitch-protocol "Message".
+Span = dict[str, Any]
+
+
+class Route(NamedTuple):
+    """What a route says about every request to it: built once, then cached."""
+
+    handler: str  # module.qualname of the view; empty: no Local span
+    operation: str  # METHOD:/route; empty: no route known
+    fields: str  # both as the answer header's last two fields
+    fits: bool  # whether the fields leave the header within its limit
+
+
+NO_ROUTE = Route("", "", ";", True)
+
+
+class Sw8(NamedTuple):
+    """The received sw8: what goes on into the next one as it came, and our segment's id."""
+
+    sample: str
+    trace_id: str  # base64, as received
+    segment_id: str  # base64, as received
+    service: str  # base64, as received
+    instance: str  # base64, as received
+    endpoint: str  # base64, as received
+    segment: str
+
+
+def parse_request(field: str) -> tuple[str, int, bool, str] | None:
+    """Reads the request's sw8-stitch: channel, t0, whether the segment will be reported, mac.
+    None for anything that is not version 1 to the letter."""
+    parts = field.split(";")
+    count = len(parts)
+    if count == 4:
+        version, channel, t0, flags = parts
+        mac = ""
+    elif count == 5:
+        version, channel, t0, flags, mac = parts
+    else:
+        return None
+    if version != "1" or not t0.isdecimal() or len(t0) > _MAX_T0_DIGITS or not channel:
+        return None
+    if flags and not flags.isalpha():
+        return None
+    return channel, int(t0), "s" in flags, mac
+
+
+def parse_sw8(value: str) -> Sw8 | None:
+    """Reads an sw8, version 3. None for a defective one."""
+    parts = value.split("-")
+    if len(parts) != _SW8_FIELDS or not all(parts):
+        return None
+    sample, trace_id, segment_id, _, service, instance, endpoint, _ = parts
+    try:
+        segment = a2b_base64(segment_id).decode()
+    except ValueError:
+        return None
+    return Sw8(sample, trace_id, segment_id, service, instance, endpoint, segment)
+
+
+def exit_sw8(received: Sw8, span: int, operation: str, peer: str) -> str:
+    """The sw8 of an outgoing call: ours, with the calling span, the operation of the request that
+    is being answered as far as it is known, and the address that is called."""
+    endpoint = base64_text(operation[:_MAX_ENDPOINT]) if operation else received.endpoint
+    return (
+        f"{received.sample}-{received.trace_id}-{received.segment_id}-{span}-{received.service}"
+        f"-{received.instance}-{endpoint}-{base64_text(peer[:_MAX_ADDRESS])}"
+    )
+
+
+def base64_text(text: str) -> str:
+    return base64_bytes(clean(text).encode())
+
+
+def base64_bytes(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode()
+
+
+def clean(text: str) -> str:
+    """Makes a text that every JSON reader takes: no NUL, U+FFFD for lone surrogates."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def escape(text: str) -> str:
+    """Writes a text as a field of the answer header: %XX for bytes that do not belong there."""
+    return "".join(map(_ESCAPES.__getitem__, clean(text).encode()))
+
+
+def operation(method: str, script_name: str, route: str) -> str:
+    """METHOD:/route as SkyWalking writes it. script_name is WSGI's, bytes as Latin-1."""
+    if method not in _METHODS:
+        method = "OTHER"
+    mount = script_name.rstrip("/")
+    if not mount.isascii():
+        mount = mount.encode("latin-1", "replace").decode("utf-8", "replace")
+    return f"{method}:{mount}{route}"
+
+
+def route(handler: str, operation: str) -> Route:
+    fields = f"{escape(handler)};{escape(operation)}"
+    return Route(handler, operation, fields, len(fields) <= MAX_ROUTE_BYTES)
+
+
+def handler_name(view: object) -> str:
+    """module.qualname of a view: a function, a class, a functools.partial or another callable."""
+    for attribute in ("view_class", "cls"):  # what as_view() of Flask, Django, DRF leaves behind
+        view = getattr(view, attribute, view)
+    while not hasattr(view, "__qualname__") and hasattr(view, "func"):
+        view = view.func
+    if not hasattr(view, "__qualname__"):
+        view = type(view)
+    return f"{view.__module__}.{view.__qualname__}"  # type: ignore[attr-defined]
+
+
+def answer(component: int, begin: int, duration: int, more: str, fields: str) -> str:
+    """The answer's sw8-stitch; fields as in Route."""
+    return f"1;{component};{begin};{duration};{more};{fields}"
+
+
+def messages(
+    segment: str,
+    component: int,
+    route: Route,
+    spans: list[Span],
+    limit: int = MAX_MESSAGE_BYTES,
+    parts: int | None = None,
+) -> tuple[list[bytes], int]:
+    """Writes the closing message of a segment, in as many parts as the limit makes necessary, or
+    at most `parts`. Returns them and the number of spans that found no place."""
+    head: dict[str, Any] = {"v": 1, "segment": segment, "component": component}
+    if route.handler:
+        head["handler"] = clean(route.handler)
+    if route.operation:
+        head["operation"] = clean(route.operation)
+    room = limit - len(_json({**head, "seq": 999, "last": False, "cut": True, "spans": []}))
+    groups: list[list[str]] = [[]]
+    left, cut, dropped = room, False, 0
+    for span in spans:
+        text, shortened = _fit(span, room)
+        cut = cut or shortened
+        size = len(text.encode()) + 1
+        if size > left and groups[-1] and (parts is None or len(groups) < parts):
+            groups.append([])
+            left = room
+        if size > left:
+            dropped += 1
+            continue
+        groups[-1].append(text)
+        left -= size
+    head["cut"] = cut or dropped > 0
+    return [_envelope(head, groups, seq) for seq in range(len(groups))], dropped
+
+
+def _envelope(head: dict[str, Any], groups: list[list[str]], seq: int) -> bytes:
+    last = seq == len(groups) - 1
+    envelope = {**head, "seq": seq, "last": last}
+    if not envelope["cut"]:
+        del envelope["cut"]
+    text = _json(envelope).decode()
+    return f'{text[:-1]},"spans":[{",".join(groups[seq])}]}}'.encode()
+
+
+def _fit(span: Span, room: int) -> tuple[str, bool]:
+    """Writes a span, its longest log texts halved until it fits. What is said last in a stack is
+    nearest to the failure, so the beginning goes."""
+    text = _json(span).decode()
+    shortened = False
+    while len(text.encode()) >= room:
+        pairs = [pair for log in span.get("logs", ()) for pair in log["data"]]
+        longest = max(pairs, key=lambda pair: len(pair[1]), default=None)
+        if longest is None or len(longest[1]) < 64:
+            break
+        longest[1] = f"...\n{longest[1][-(len(longest[1]) // 2) :]}"
+        shortened = True
+        text = _json(span).decode()
+    return text, shortened
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -13,15 +13,10 @@
 #include "proxy/stitch_channel.h"
 #include "proxy/stitch_header.h"
 #include "proxy/stitch_message.h"
+#include "proxy/stitch_table.h"
 #include "proxy/stitch_token.h"
 #include "reporter/log.h"
 
-/* By the random bits of the segment id. 32 KiB; 2048 requests at once make chains of one. */
-#define BUCKET_COUNT 2048
-/* Upstreams in which a helper was seen; with more of them the oldest is forgotten. */
-#define MAX_UPSTREAMS 64
-/* Segments given up, to tell a late message from a stray one. */
-#define MAX_GIVEN_UP 64
 /* Reads of the channel before an entry is held: what is in the socket has come by then. */
 #define MAX_POLLS 8
 /* What a held trace costs besides its messages: the first chunk of its pool. */
@@ -34,7 +29,6 @@
 struct sky_stitch {
     h2o_context_t *ctx;
     struct sky_counters *counters;
-    uint32_t hold_ms;
     size_t hold_max_bytes;
     struct sky_stitch_channel *channel; /* NULL: none */
     bool channel_is_file;               /* reaches upstreams that are not on this machine too */
@@ -42,66 +36,8 @@ struct sky_stitch {
     h2o_timeout_t hold_timeout, turn_timeout;
     h2o_linklist_t held; /* oldest first */
     size_t bytes;        /* of messages and held entries */
-    struct {
-        const void *items[MAX_UPSTREAMS];
-        size_t count, next;
-    } seen;
-    struct {
-        struct sky_id items[MAX_GIVEN_UP];
-        size_t next;
-    } given_up;
-    h2o_linklist_t buckets[BUCKET_COUNT];
+    struct sky_stitch_table table;
 };
-
-static h2o_linklist_t *bucket_of(struct sky_stitch *stitch, struct sky_id segment)
-{
-    return &stitch->buckets[segment.low % BUCKET_COUNT];
-}
-
-static struct sky_stitch_entry *find(struct sky_stitch *stitch, struct sky_id segment)
-{
-    h2o_linklist_t *bucket = bucket_of(stitch, segment);
-    for (h2o_linklist_t *link = bucket->next; link != bucket; link = link->next) {
-        struct sky_stitch_entry *entry =
-            H2O_STRUCT_FROM_MEMBER(struct sky_stitch_entry, bucket, link);
-        if (entry->segment.low == segment.low && entry->segment.high == segment.high)
-            return entry;
-    }
-    return NULL;
-}
-
-static void remember_given_up(struct sky_stitch *stitch, struct sky_id segment)
-{
-    stitch->given_up.items[stitch->given_up.next++ % MAX_GIVEN_UP] = segment;
-}
-
-static bool was_given_up(const struct sky_stitch *stitch, struct sky_id segment)
-{
-    for (size_t i = 0; i < MAX_GIVEN_UP; i++) {
-        const struct sky_id *item = &stitch->given_up.items[i];
-        if (item->low == segment.low && item->high == segment.high)
-            return true;
-    }
-    return false;
-}
-
-static bool helper_was_seen(const struct sky_stitch *stitch, const void *upstream)
-{
-    for (size_t i = 0; i < stitch->seen.count; i++) {
-        if (stitch->seen.items[i] == upstream)
-            return true;
-    }
-    return false;
-}
-
-static void remember_helper(struct sky_stitch *stitch, const void *upstream)
-{
-    if (helper_was_seen(stitch, upstream))
-        return;
-    stitch->seen.items[stitch->seen.next++ % MAX_UPSTREAMS] = upstream;
-    if (stitch->seen.count < MAX_UPSTREAMS)
-        stitch->seen.count++;
-}
 
 /* Whether everything is there that header and messages speak of. Without a header, only the closing
  * message can say so. */
@@ -131,7 +67,7 @@ static void give_up(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
                     enum sky_counter reason)
 {
     sky_count(stitch->counters, reason);
-    remember_given_up(stitch, entry->segment);
+    sky_stitch_table_give_up(&stitch->table, entry->segment);
     report(stitch, entry);
 }
 
@@ -262,11 +198,11 @@ static void on_message(void *data, struct sky_text bytes)
 
     if (!read_message(stitch, bytes, &message))
         return;
-    struct sky_stitch_entry *entry = find(stitch, message.segment);
+    struct sky_stitch_entry *entry = sky_stitch_table_find(&stitch->table, message.segment);
     if (entry != NULL)
         accept_message(stitch, entry, &message, bytes.len);
     else
-        sky_count(stitch->counters, was_given_up(stitch, message.segment)
+        sky_count(stitch->counters, sky_stitch_table_was_given_up(&stitch->table, message.segment)
                                         ? SKY_COUNT_stitch_message_late
                                         : SKY_COUNT_stitch_message_unknown);
     sky_stitch_message_fini(&message);
@@ -297,14 +233,12 @@ struct sky_stitch *sky_stitch_new(h2o_context_t *ctx, const struct sky_config *c
     memset(stitch, 0, sizeof(*stitch));
     stitch->ctx = ctx;
     stitch->counters = counters;
-    stitch->hold_ms = config->stitch.hold_ms;
     stitch->hold_max_bytes = config->stitch.hold_max;
     stitch->token = sky_stitch_token_new(config->stitch.token);
-    h2o_timeout_init(ctx->loop, &stitch->hold_timeout, stitch->hold_ms);
+    h2o_timeout_init(ctx->loop, &stitch->hold_timeout, config->stitch.hold_ms);
     h2o_timeout_init(ctx->loop, &stitch->turn_timeout, TURN_MS);
     h2o_linklist_init_anchor(&stitch->held);
-    for (size_t i = 0; i < BUCKET_COUNT; i++)
-        h2o_linklist_init_anchor(&stitch->buckets[i]);
+    sky_stitch_table_init(&stitch->table);
     open_channel(stitch, config, worker_index);
     return stitch;
 }
@@ -365,7 +299,7 @@ void sky_stitch_track(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
     entry->held = (h2o_linklist_t){NULL, NULL};
     entry->timer = (h2o_timeout_entry_t){.cb = NULL};
     entry->bucket = (h2o_linklist_t){NULL, NULL};
-    h2o_linklist_insert(bucket_of(stitch, entry->segment), &entry->bucket);
+    sky_stitch_table_add(&stitch->table, entry);
 }
 
 void sky_stitch_untrack(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
@@ -376,7 +310,7 @@ void sky_stitch_untrack(struct sky_stitch *stitch, struct sky_stitch_entry *entr
 void sky_stitch_retrack(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
                         struct sky_id segment)
 {
-    remember_given_up(stitch, entry->segment);
+    sky_stitch_table_give_up(&stitch->table, entry->segment);
     unlink_entry(stitch, entry);
     entry->segment = segment;
     sky_stitch_track(stitch, entry);
@@ -421,7 +355,7 @@ void sky_stitch_answer(struct sky_stitch *stitch, struct sky_stitch_entry *entry
     sky_count(stitch->counters, SKY_COUNT_stitch_header);
     entry->part.header = true;
     entry->part.head = header;
-    remember_helper(stitch, entry->upstream);
+    sky_stitch_table_see_helper(&stitch->table, entry->upstream);
     note_lost(stitch, header.lost);
 }
 
@@ -444,7 +378,7 @@ void sky_stitch_data(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
     }
     if (!read_message(stitch, sky_text(bytes, (size_t)len), &message))
         return;
-    if (message.segment.low == entry->segment.low && message.segment.high == entry->segment.high)
+    if (sky_stitch_same_id(message.segment, entry->segment))
         accept_message(stitch, entry, &message, (size_t)len);
     else
         sky_count(stitch->counters, SKY_COUNT_stitch_message_unknown);
@@ -475,7 +409,7 @@ void sky_stitch_finish(struct sky_stitch *stitch, struct sky_stitch_entry *entry
         hold(stitch, entry, &stitch->hold_timeout, on_held_too_long);
         return;
     }
-    if (!entry->part.header && helper_was_seen(stitch, entry->upstream)) {
+    if (!entry->part.header && sky_stitch_table_has_helper(&stitch->table, entry->upstream)) {
         hold(stitch, entry, &stitch->turn_timeout, on_turn_over);
         return;
     }

@@ -106,11 +106,11 @@ static const struct sky_tag *read_pairs(struct sink *sink, const json_t *array, 
     for (size_t i = 0; i < size; i++) {
         const json_t *pair = json_array_get(array, i);
         const json_t *key = json_array_get(pair, 0), *value = json_array_get(pair, 1);
-        if (json_string_length(key) == 0 || !json_is_string(value))
+        if (!json_is_string(value))
             continue;
-        tags[*count].key = sink_text(sink, key);
-        tags[*count].value = sink_text(sink, value);
-        ++*count;
+        struct sky_text key_text = sink_text(sink, key);
+        if (key_text.len != 0)
+            tags[(*count)++] = (struct sky_tag){key_text, sink_text(sink, value)};
     }
     return tags;
 }

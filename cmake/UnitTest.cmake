@@ -7,4 +7,6 @@ function(sky_add_unit_test)
   target_link_libraries(${target} PRIVATE ${arg_LINK} sky_compile PkgConfig::CMOCKA)
   target_compile_definitions(${target} PRIVATE SKY_TESTS_DIR="${CMAKE_SOURCE_DIR}/tests")
   add_test(NAME ${arg_NAME} COMMAND ${target})
+  set_tests_properties(${arg_NAME} PROPERTIES ENVIRONMENT
+    "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/suppressions/lsan.supp:print_suppressions=0")
 endfunction()

@@ -8,6 +8,7 @@
 
 #include "proxy/config_option.h"
 #include "proxy/config_type.h"
+#include "proxy/ignore.h"
 
 /* What --print-config shows in place of a secret. */
 static const char mask[] = "********";
@@ -120,6 +121,8 @@ static void fini_texts(void *field)
 
 static const char *check_text(char *item)
 {
+    if (strlen(item) > SKY_IGNORE_PATTERN_MAX_BYTES)
+        return "is longer than 255 bytes";
     return check_bytes(item);
 }
 

@@ -31,9 +31,10 @@ _MAX_ERRORS = 8
 _SERVER_ERROR = 500
 
 # How details, which must not reach anybody but the proxy, get there.
-_NO_WAY = 0
-_BY_CHANNEL = 1
-_BY_HEADER = 2
+_UNKNOWN = 0
+_NO_WAY = 1
+_BY_CHANNEL = 2
+_BY_HEADER = 3
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -115,6 +116,11 @@ class Recording(Scope):
         self._headers: Headers | None = None
         self._errors: list[tuple[BaseException, bool, int]] | None = None
         self._spans: list[wire.Span] | None = None
+        self._parts = 0
+        self._route: wire.Route | None = None
+        self._status = 0
+        self._sw8: wire.Sw8 | None = None
+        self._way = _UNKNOWN
         self._closed = False
         self.environ = environ
         self.streams = False
@@ -124,6 +130,14 @@ class Recording(Scope):
     def route(self, status: str) -> wire.Route:
         """The route as far as it is known. status is empty before the answer."""
         raise NotImplementedError
+
+    def route_of_failure(self) -> wire.Route:
+        """The route when the app has raised before it was asked for."""
+        return self.route("")
+
+    def operation(self) -> str:
+        """The operation as far as it is known, for the sw8 of outgoing calls."""
+        return (self._route or self.route("")).operation
 
     def restart_clock(self) -> None:
         """The app's span begins now, later than the server's call."""
@@ -141,6 +155,9 @@ class Recording(Scope):
                 return
         if len(known) < _MAX_ERRORS:
             known.append((error, is_answer, self.now()))
+        if self._route is None:
+            route = self.route("")  # while there is a request to ask
+            self._route = route if route.operation else None
 
     # What outgoing calls need; see exits.
 
@@ -173,9 +190,7 @@ class Recording(Scope):
 
     def sw8(self) -> wire.Sw8 | None:
         """The request's sw8; None if it is defective."""
-        try:
-            return self._sw8
-        except AttributeError:
+        if self._sw8 is None:
             self._sw8 = wire.parse_sw8(self.environ.get("HTTP_SW8", ""))
         return self._sw8
 
@@ -200,12 +215,14 @@ class Recording(Scope):
     def fail(self, error: BaseException) -> None:
         """The app raised instead of answering, or after it: the server answers by itself."""
         try:
-            if self._headers is not None and not self.streams and self._parts:
+            if self._parts:
                 count_lost()  # the closing message has gone
                 return
+            if self._route is None:
+                self._route = self.route_of_failure()
             self.note(error)
             self._closed = False
-            self._close(_SERVER_ERROR, self.route(""), broken=True)
+            self._close(_SERVER_ERROR, self._route, broken=True)
         except Exception:
             log.internal_error("fail")
 
@@ -216,14 +233,13 @@ class Recording(Scope):
                 return
             if error is not None:
                 self.note(error)
-            self._close(self._status, self._route, broken=error is not None)
+            self._close(self._status, self._route or wire.NO_ROUTE, broken=error is not None)
         except Exception:
             log.internal_error("end_stream")
 
     def _answer(self, status: str) -> Headers:
-        route = self.route(status)
+        route = self._route = self.route(status)
         more, data = "0", ""
-        self._parts = 0
         if self.streams:
             more, data = self._announce(status, route)
         elif self._errors is None and self._spans is None and route.fits:
@@ -241,7 +257,7 @@ class Recording(Scope):
         way = self._find_way()
         if way == _BY_HEADER:  # now or never
             return self._close(_code(status), route)
-        self._status, self._route = _code(status), route
+        self._status = _code(status)
         return ("+" if self._sampled and way == _BY_CHANNEL else "0"), ""
 
     def _close(self, code: int, route: wire.Route, *, broken: bool = False) -> tuple[str, str]:
@@ -304,9 +320,7 @@ class Recording(Scope):
         return span
 
     def _find_way(self) -> int:
-        try:
-            return self._way
-        except AttributeError:
+        if self._way == _UNKNOWN:
             if _process.channels.leads_somewhere(self._channel):
                 self._way = _BY_CHANNEL
             else:
@@ -338,7 +352,8 @@ class Stream:
     def __next__(self) -> bytes:
         reset = current.set(self._recording)
         try:
-            return self._next()
+            chunk: bytes = self._next()
+            return chunk
         except StopIteration:
             self._recording.end_stream(None)
             raise

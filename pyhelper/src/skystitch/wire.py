@@ -143,7 +143,7 @@ def handler_name(view: object) -> str:
         view = view.func
     if not hasattr(view, "__qualname__"):
         view = type(view)
-    return f"{view.__module__}.{view.__qualname__}"  # type: ignore[attr-defined]
+    return f"{view.__module__}.{view.__qualname__}"
 
 
 def answer(component: int, begin: int, duration: int, more: str, fields: str) -> str:

@@ -14,12 +14,12 @@ from typing import Any, Callable
 from skystitch import errors, log, wire
 from skystitch.context import MARK, Environ, Recording, StartResponse, Stream, current
 from skystitch.patches import NotAvailable, Patches, require
+from skystitch.routes import RouteCache
 
 COMPONENT = 7001
-_MAX_ROUTES = 4096
 
 _patches = Patches()
-_routes: dict[tuple[Any, ...], wire.Route] = {}
+_routes = RouteCache(str)
 _current_request_context: Callable[[], Any]
 _http_exception: type[BaseException]
 _closing_iterator: type[Iterable[bytes]]
@@ -28,39 +28,32 @@ _closing_iterator: type[Iterable[bytes]]
 class FlaskRecording(Recording):
     """A request in a Flask app."""
 
-    __slots__ = ()
+    __slots__ = ("app",)
     component = COMPONENT
     entry_point = "flask.app.Flask.wsgi_app"
+
+    app: Any
 
     def route(self, status: str) -> wire.Route:
         # Of several apps in one stack the one that answers has the context.
         context = _current_request_context()
         if context is None:
-            return _route(None, "", self.environ, status)
+            return _routes.without_rule(status, self.environ)
         request = context.request
         rule = request.url_rule
         if rule is None:
-            return _route(None, "", request.environ, status)
-        return _route(
-            context.app.view_functions.get(rule.endpoint), rule.rule, request.environ, status
-        )
+            return _routes.without_rule(status, request.environ)
+        view = context.app.view_functions.get(rule.endpoint)
+        return _routes.find(view, rule.rule, request.environ)
 
-
-def _route(view: Any, rule: str, environ: Environ, status: str) -> wire.Route:
-    method, script_name = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "")
-    if not rule:
-        if not status.startswith("404"):
+    def route_of_failure(self) -> wire.Route:
+        # The context has gone with the exception, and Flask's handlers were not asked.
+        try:
+            adapter = self.app.url_map.bind_to_environ(self.environ)
+            rule, _ = adapter.match(return_rule=True)
+        except _http_exception:
             return wire.NO_ROUTE
-        rule = "/*"
-    key = (view, rule, method, script_name)
-    known = _routes.get(key)
-    if known is None:
-        if len(_routes) >= _MAX_ROUTES:
-            _routes.clear()
-        handler = "" if view is None else wire.handler_name(view)
-        known = wire.route(handler, wire.operation(method, script_name, rule))
-        _routes[key] = known
-    return known
+        return _routes.find(self.app.view_functions.get(rule.endpoint), rule.rule, self.environ)
 
 
 def install() -> None:
@@ -106,18 +99,9 @@ def _context_getter(flask_globals: Any) -> Callable[[], Any]:
     raise NotAvailable("flask.globals has no request context")
 
 
-def _wrap_wsgi_app(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_wsgi_app(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     def wsgi_app(app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        recording = None
-        try:
-            field = environ.get("HTTP_SW8_STITCH")
-            if field is not None and MARK not in environ:
-                request = wire.parse_request(field)
-                if request is not None:
-                    recording = FlaskRecording(environ, start_response, request)
-                    environ[MARK] = True
-        except Exception:
-            log.internal_error("sw_flask")
+        recording = _begin(app, environ, start_response)
         if recording is None:
             try:
                 return original(app, environ, start_response)
@@ -138,6 +122,23 @@ def _wrap_wsgi_app(original: Callable[..., Any]) -> Callable[..., Any]:
     return wsgi_app
 
 
+def _begin(app: Any, environ: Environ, start_response: StartResponse) -> FlaskRecording | None:
+    try:
+        field = environ.get("HTTP_SW8_STITCH")
+        if field is None or MARK in environ:
+            return None
+        request = wire.parse_request(field)
+        if request is None:
+            return None
+        recording = FlaskRecording(environ, start_response, request)
+        recording.app = app
+        environ[MARK] = True
+        return recording
+    except Exception:
+        log.internal_error("sw_flask")
+        return None
+
+
 def _wrap_find_error_handler(original: Callable[..., Any]) -> Callable[..., Any]:
     def _find_error_handler(app: Any, error: BaseException, *args: Any, **kwargs: Any) -> Any:
         _note(error)
@@ -146,7 +147,7 @@ def _wrap_find_error_handler(original: Callable[..., Any]) -> Callable[..., Any]
     return _find_error_handler
 
 
-def _wrap_response(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_response(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     def call(response: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         recording = getattr(start_response, "__self__", None)
         if type(recording) is FlaskRecording and not response.is_sequence:

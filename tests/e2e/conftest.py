@@ -18,9 +18,7 @@ open_stages: list[Stage] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--binary", help="the skystitch to test; default $SKYSTITCH_BINARY, then the release build"
-    )
+    parser.addoption("--binary", help="the skystitch to test; default $SKYSTITCH_BINARY, then the release build")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -67,6 +67,7 @@ class Span:
     tags: tuple[tuple[str, str], ...]
     logs: tuple[Log, ...]
     refs: tuple[Ref, ...]
+    skip_analysis: bool = False
 
     def tag(self, key: str) -> str | None:
         """The tag's value, None when absent; a key that stands twice is a failure."""
@@ -129,6 +130,7 @@ def _span(message: SpanObject) -> Span:
             )
             for ref in message.refs
         ),
+        skip_analysis=message.skipAnalysis,
     )
 
 

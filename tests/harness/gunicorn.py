@@ -59,9 +59,7 @@ class Gunicorn(Process):
         ]
         if worker_class == "gthread":
             argv += ["--threads", str(threads)]
-        super().__init__(
-            stage, name, [*argv, *options, app], {"PYTHONUNBUFFERED": "1", **(env or {})}, cwd=apps
-        )
+        super().__init__(stage, name, [*argv, *options, app], {"PYTHONUNBUFFERED": "1", **(env or {})}, cwd=apps)
         self.spawn()
         self.ready(self.answers, timeout=30)
 

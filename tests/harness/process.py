@@ -117,9 +117,7 @@ class Process:
             return not self.alive() or condition()
 
         until(serves_or_ended, f"{self.name} is ready", timeout)
-        assert self.alive(), (
-            f"{self.name} ended at start with {self.child and self.child.returncode}\n{self.log()}"
-        )
+        assert self.alive(), f"{self.name} ended at start with {self.child and self.child.returncode}\n{self.log()}"
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)

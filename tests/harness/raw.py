@@ -18,9 +18,7 @@ class _Borrowed(io.BufferedReader):
 
 
 class RawClient:
-    def __init__(
-        self, host: str, port: int, timeout: float = 10.0, receive_buffer: int | None = None
-    ) -> None:
+    def __init__(self, host: str, port: int, timeout: float = 10.0, receive_buffer: int | None = None) -> None:
         self.sock = socket.socket()
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -20,9 +20,7 @@ from harness.process import ROOT, Process, Stage, free_port
 from harness.raw import RawClient
 
 SUPPRESSIONS = ROOT / "tests" / "suppressions"
-REPORT = re.compile(
-    r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error: |Assertion .* failed"
-)
+REPORT = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error: |Assertion .* failed")
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 

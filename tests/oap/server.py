@@ -55,9 +55,7 @@ def _span(answer: dict[str, Any]) -> Span:
         start_ms=answer["startTime"],
         end_ms=answer["endTime"],
         tags=tuple((tag["key"], tag["value"]) for tag in answer["tags"]),
-        logs=tuple(
-            Log(log["time"], {pair["key"]: pair["value"] for pair in log["data"]}) for log in answer["logs"]
-        ),
+        logs=tuple(Log(log["time"], {pair["key"]: pair["value"] for pair in log["data"]}) for log in answer["logs"]),
         refs=tuple(
             Ref(
                 type=ref["type"],

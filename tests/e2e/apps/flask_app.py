@@ -238,6 +238,7 @@ def cookies() -> Response:
 
 @app.get("/sleep/<int:ms>")
 def sleep(ms: int) -> str:
+    print(f"asleep for {ms} ms", flush=True)
     time.sleep(ms / 1000)
     return f"slept {ms} ms"
 

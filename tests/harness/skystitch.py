@@ -35,9 +35,9 @@ def sanitizer_env() -> dict[str, str]:
     """Reports go to stderr and end the process with a status of their own; plain builds ignore it."""
     return {
         "ASAN_OPTIONS": "detect_leaks=1:exitcode=66:detect_stack_use_after_return=1",
-        "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/lsan.txt:print_suppressions=0",
+        "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/lsan.supp:print_suppressions=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
-        "TSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/tsan.txt:exitcode=66:second_deadlock_stack=1",
+        "TSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/tsan.supp:exitcode=66:second_deadlock_stack=1",
     }
 
 

@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include "proxy/config_command.h"
+#include "proxy/config_environment.h"
+#include "proxy/config_file.h"
 #include "proxy/config_list.h"
 #include "proxy/config_option.h"
+#include "proxy/config_print.h"
 #include "proxy/config_problem.h"
 #include "proxy/config_read.h"
 #include "proxy/config_workers.h"
@@ -63,6 +66,14 @@ static void complete_reporter(struct sky_config *config, struct sky_problems *pr
     if (config->reporter.protocol != SKY_CONFIG_PROTOCOL_LOCAL && !backend)
         complain(problems, "reporter.backends", "is empty, but reporter.protocol needs a backend",
                  "SW_AGENT_COLLECTOR_BACKEND_SERVICES=oap:11800, or reporter.protocol local");
+    if (backend && strcmp(config->agent.name, sky_option_find("agent.service")->initial) == 0)
+        sky_problem_report(problems, &(struct sky_problem){
+                                         .option = "agent.service",
+                                         .value = config->agent.name,
+                                         .what = "is the default; name yours by --service or "
+                                                 "SW_AGENT_NAME",
+                                         .warning = true,
+                                     });
     if (config->local.enabled == SKY_SWITCH_AUTO)
         config->local.enabled =
             config->reporter.protocol == SKY_CONFIG_PROTOCOL_LOCAL ? SKY_SWITCH_ON : SKY_SWITCH_OFF;
@@ -83,7 +94,7 @@ static void complete_lists(struct sky_config *config, struct sky_problems *probl
         complain(problems, "routes", "none is given, and there is more than one upstream",
                  "routes: [{path: /, upstream: NAME}, ...]");
     } else if (config->route_count == 0) {
-        const char *problem = sky_config_add_route(config, "/", config->upstreams[0].name);
+        const char *problem = sky_config_add_route(config, "/", &config->upstreams[0]);
         if (problem != NULL)
             complain(problems, "routes", problem, NULL);
     }
@@ -101,13 +112,19 @@ static void complete(struct sky_config *config, struct sky_problems *problems)
 struct sky_config *sky_config_read(const struct sky_command *command, char *const *environment,
                                    struct sky_problems *problems)
 {
-    (void)environment;
     struct sky_config *config = calloc(1, sizeof(*config));
     if (config == NULL) {
         complain(problems, NULL, "memory is out", NULL);
         return NULL;
     }
     set_defaults(config, problems);
+    const char *file = command->file;
+    if (file == NULL && environment != NULL)
+        file = sky_environment_get(environment, "SKYSTITCH_CONFIG");
+    if (file != NULL)
+        sky_config_file_load(config, file, problems);
+    if (environment != NULL)
+        sky_environment_apply(config, environment, problems);
     sky_command_apply(command, config, problems);
     if (problems->errors == 0)
         complete(config, problems);
@@ -125,14 +142,17 @@ struct sky_config *sky_config_load(int argc, char **argv, char **environment,
     struct sky_config *config = NULL;
     *action = SKY_CONFIG_RUN;
     sky_command_read(&command, argc, argv, &problems);
+    if (command.action != SKY_CONFIG_HELP && command.action != SKY_CONFIG_VERSION &&
+        command.action != SKY_CONFIG_PRINT_REFERENCE)
+        config = sky_config_read(&command, environment, &problems);
     if (problems.errors == 0) {
         *action = command.action;
         if (command.action == SKY_CONFIG_HELP)
             sky_command_help(stdout);
         else if (command.action == SKY_CONFIG_VERSION)
             puts("skystitch " SKY_VERSION);
-        else
-            config = sky_config_read(&command, environment, &problems);
+        else if (command.action == SKY_CONFIG_PRINT_REFERENCE)
+            sky_config_write_reference(stdout);
     }
     sky_command_fini(&command);
     return config;

@@ -136,6 +136,7 @@ static void apply_set(const char *text, struct sky_config *config, struct sky_pr
         report(problems, "--set", "has no =", "key=value, as limits.body=1GiB", NULL);
         return;
     }
+    char nearest[64];
     char *path = strndup(text, (size_t)(equals - text));
     if (path == NULL) {
         report(problems, "--set", "memory is out", NULL, NULL);
@@ -148,7 +149,8 @@ static void apply_set(const char *text, struct sky_config *config, struct sky_pr
              strcmp(path, "routes") == 0)
         report(problems, path, "is a list of the file", "--listen ADDR, --upstream ADDR", NULL);
     else
-        report(problems, path, "unknown option", NULL, sky_option_nearest(path));
+        report(problems, path, "unknown option", NULL,
+               sky_option_nearest(path, nearest, sizeof(nearest)) ? nearest : NULL);
     free(path);
 }
 
@@ -193,35 +195,34 @@ void sky_command_fini(struct sky_command *command)
 
 void sky_command_help(FILE *out)
 {
-    fputs("skystitch " SKY_VERSION
-          " - a reverse proxy that traces Flask and Django for SkyWalking\n"
+    fputs("skystitch - a reverse proxy that traces Flask and Django for SkyWalking\n"
           "\n"
-          "  skystitch --upstream ADDR [--listen ADDR] [--service NAME] [--set KEY=VALUE]...\n"
+          "  skystitch --upstream ADDR [--listen ADDR] [--service NAME] [--set KEY=VALUE]\n"
           "  skystitch --config FILE [any of the above]\n"
           "\n"
-          "  --config FILE       YAML file with everything below and more\n"
-          "  --listen ADDR       take requests here, instead of the file's listen; default :8080\n"
-          "  --upstream ADDR     where the app listens, instead of the file's upstreams;\n"
-          "                      both may be given several times\n"
-          "  --service NAME      the service's name in SkyWalking\n"
-          "  --set KEY=VALUE     any option of the file, as --set limits.body=1GiB;\n"
-          "                      commas part the items of a list\n"
+          "  --config FILE      YAML file with everything below and more\n"
+          "  --listen ADDR      where requests come in, in place of the file's; default\n"
+          "                     :8080. May be given several times\n"
+          "  --upstream ADDR    where the app listens, in place of the file's upstreams and\n"
+          "                     routes. Several are servers of one app\n"
+          "  --service NAME     the service's name in SkyWalking\n"
+          "  --set KEY=VALUE    any option of the file, as --set limits.body=1GiB; commas\n"
+          "                     part the items of a list\n"
           "\n"
-          "  --check             say whether the configuration is fine, and end\n"
-          "  --print-config      print what is in effect, secrets masked, and end\n"
-          "  --print-reference   print all options and counters as Markdown, and end\n"
+          "  --check            say whether the configuration is fine, and end\n"
+          "  --print-config     print what is in effect, secrets masked, and end\n"
+          "  --print-reference  print all options and counters as Markdown, and end\n"
           "  --version, --help\n"
           "\n"
-          "  ADDR is host:port, [v6]:port, :port (listen only) or unix:/path\n"
+          "  ADDR is host:port, [v6]:port, :port (to listen only) or unix:/path\n"
           "\n"
-          "Environment: SW_AGENT_NAME, SW_AGENT_COLLECTOR_BACKEND_SERVICES and the other names of\n"
-          "the Python agent; SKYSTITCH_<SECTION>_<KEY> for each option. The command line beats\n"
-          "the environment, and that the file.\n"
+          "The environment comes between command line and file: SW_AGENT_NAME,\n"
+          "SW_AGENT_COLLECTOR_BACKEND_SERVICES and the other names of the Python agent, and\n"
+          "SKYSTITCH_<SECTION>_<KEY> for each option.\n"
           "\n"
           "  skystitch --listen :8080 --upstream unix:/run/shop.sock --service shop\n"
-          "  SW_AGENT_COLLECTOR_BACKEND_SERVICES=oap:11800 skystitch --upstream 127.0.0.1:8000\n"
           "\n"
-          "Exit status: 0 stopped, 1 cannot run, 2 bad configuration or command line.\n"
-          "Traces and metrics are at http://127.0.0.1:9411/ while it runs.\n",
+          "While it runs, traces and metrics are at http://127.0.0.1:9411/\n"
+          "Exit status: 0 stopped, 1 cannot run, 2 bad configuration or command line\n",
           out);
 }

@@ -32,7 +32,8 @@ const char *sky_config_add_listener(struct sky_config *config, const char *addre
     return NULL;
 }
 
-static struct sky_upstream_config *find_upstream(const struct sky_config *config, const char *name)
+struct sky_upstream_config *sky_config_find_upstream(const struct sky_config *config,
+                                                     const char *name)
 {
     for (size_t i = 0; i < config->upstream_count; i++) {
         if (strcmp(config->upstreams[i].name, name) == 0)
@@ -46,7 +47,7 @@ const char *sky_config_add_upstream(struct sky_config *config, const char *name,
 {
     if (name[0] == '\0' || strspn(name, NAME_CHARS) != strlen(name))
         return "is no name of letters, digits and -._";
-    if (find_upstream(config, name) != NULL)
+    if (sky_config_find_upstream(config, name) != NULL)
         return "is the name of two upstreams";
     struct sky_upstream_config *grown =
         realloc(config->upstreams, (config->upstream_count + 1) * sizeof(*grown));
@@ -81,11 +82,9 @@ const char *sky_config_add_server(struct sky_upstream_config *upstream, const ch
     return NULL;
 }
 
-const char *sky_config_add_route(struct sky_config *config, const char *path, const char *upstream)
+const char *sky_config_add_route(struct sky_config *config, const char *path,
+                                 const struct sky_upstream_config *upstream)
 {
-    const struct sky_upstream_config *target = find_upstream(config, upstream);
-    if (target == NULL)
-        return "is no name of an upstream";
     if (path[0] != '/')
         return "is no path that begins with /";
     size_t place = 0;
@@ -100,7 +99,7 @@ const char *sky_config_add_route(struct sky_config *config, const char *path, co
     if (grown == NULL)
         return out_of_memory;
     config->routes = grown;
-    struct sky_route_config route = {.path = strdup(path), .upstream = target};
+    struct sky_route_config route = {.path = strdup(path), .upstream = upstream};
     if (route.path == NULL)
         return out_of_memory;
     memmove(&config->routes[place + 1], &config->routes[place],
@@ -175,7 +174,7 @@ void sky_config_replace_upstreams(struct sky_config *config, const struct sky_st
             report(defect, items->items[i], SKY_ACCEPTED_SERVER, place, name, problems);
     }
     if (problem == NULL)
-        problem = sky_config_add_route(config, "/", "app");
+        problem = sky_config_add_route(config, "/", &config->upstreams[0]);
     if (problem != NULL)
         report(problem, NULL, NULL, place, name, problems);
 }

@@ -24,7 +24,12 @@ const char *sky_config_add_upstream(struct sky_config *config, const char *name,
 const char *sky_config_add_server(struct sky_upstream_config *upstream, const char *address);
 
 /* sky_config_add_route: after all upstreams. The longest prefix is put first. */
-const char *sky_config_add_route(struct sky_config *config, const char *path, const char *upstream);
+const char *sky_config_add_route(struct sky_config *config, const char *path,
+                                 const struct sky_upstream_config *upstream);
+
+/* sky_config_find_upstream: by name; NULL when there is none. */
+struct sky_upstream_config *sky_config_find_upstream(const struct sky_config *config,
+                                                     const char *name);
 
 /* sky_config_clear_...: empty the list again; an upstream takes the routes with it. */
 void sky_config_clear_listeners(struct sky_config *config);

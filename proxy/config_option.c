@@ -35,25 +35,88 @@ const struct sky_option *sky_option_find(const char *path)
     return NULL;
 }
 
+bool sky_option_is_section(const char *path)
+{
+    size_t len = strlen(path);
+    for (size_t i = 0; i < sky_option_count; i++) {
+        if (strncmp(sky_options[i].path, path, len) == 0 && sky_options[i].path[len] == '.')
+            return true;
+    }
+    return false;
+}
+
+/* What of an option's path lies below a section; NULL when it does not. */
+static const char *below(const char *section, const char *path)
+{
+    size_t len = strlen(section);
+    if (len == 0)
+        return path;
+    return strncmp(path, section, len) == 0 && path[len] == '.' ? path + len + 1 : NULL;
+}
+
+void sky_option_names(const char *section, char *out, size_t size)
+{
+    size_t used =
+        (size_t)snprintf(out, size, "%s", section[0] == '\0' ? "listen, upstreams, routes" : "");
+    const char *before = "";
+    size_t before_len = 0;
+    for (size_t i = 0; i < sky_option_count && used < size; i++) {
+        const char *name = below(section, sky_options[i].path);
+        if (name == NULL)
+            continue;
+        size_t len = strcspn(name, ".");
+        if (len == before_len &&
+            memcmp(name, before, len) == 0) /* rows of a section stand together */
+            continue;
+        used += (size_t)snprintf(out + used, size - used, "%s%.*s", used > 0 ? ", " : "", (int)len,
+                                 name);
+        before = name;
+        before_len = len;
+    }
+}
+
 static const char *last_word(const char *path)
 {
     const char *dot = strrchr(path, '.');
     return dot != NULL ? dot + 1 : path;
 }
 
-const char *sky_option_nearest(const char *path)
+/* Compares a candidate with what is left of the path after the sections both share, so that a wrong
+ * last word is measured by its own length. */
+static bool nearer(const char *path, const char *candidate, size_t *best)
 {
-    const char *nearest = NULL;
+    size_t shared = 0;
+    for (size_t i = 0; path[i] != '\0' && path[i] == candidate[i]; i++) {
+        if (path[i] == '.')
+            shared = i + 1;
+    }
+    return sky_problem_nearer(path + shared, candidate + shared, best);
+}
+
+bool sky_option_nearest(const char *path, char *out, size_t size)
+{
+    static const char *const lists[] = {"listen", "upstreams", "routes"};
     size_t best = SIZE_MAX;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        if (nearer(path, lists[i], &best))
+            snprintf(out, size, "%s", lists[i]);
+    }
     for (size_t i = 0; i < sky_option_count; i++) {
-        if (sky_problem_nearer(path, sky_options[i].path, &best))
-            nearest = sky_options[i].path;
+        char candidate[64];
+        snprintf(candidate, sizeof(candidate), "%s", sky_options[i].path);
+        for (char *end = strchr(candidate, '\0'); end != NULL; end = strrchr(candidate, '.')) {
+            *end = '\0';
+            if (nearer(path, candidate, &best))
+                snprintf(out, size, "%s", candidate);
+        }
     }
-    for (size_t i = 0; nearest == NULL && i < sky_option_count; i++) {
-        if (sky_problem_distance(last_word(path), last_word(sky_options[i].path), 0) == 0)
-            nearest = sky_options[i].path;
+    for (size_t i = 0; best == SIZE_MAX && i < sky_option_count; i++) {
+        if (sky_problem_distance(last_word(path), last_word(sky_options[i].path), 0) == 0) {
+            snprintf(out, size, "%s", sky_options[i].path);
+            best = 0;
+        }
     }
-    return nearest;
+    return best != SIZE_MAX;
 }
 
 void sky_option_variable(const struct sky_option *option, char *out, size_t size)
@@ -82,39 +145,52 @@ static void list_choices(const struct sky_choice *choices, char *out, size_t siz
     }
 }
 
-void sky_option_accepted(const struct sky_option *option, char *out, size_t size)
+/* ", 1KiB to 1MiB", or nothing. */
+static void format_limits(const struct sky_option *option, char *out, size_t size)
 {
-    const struct sky_option_type *type = option->type;
     char min[24], max[24];
-    if (type->choices != NULL) {
-        list_choices(type->choices, out, size);
+    out[0] = '\0';
+    if (option->max == 0)
         return;
-    }
-    if (option->max == 0) {
-        snprintf(out, size, "%s", type->accepted);
-        return;
-    }
-    if (type == &sky_option_type_size) {
+    if (option->type == &sky_option_type_size) {
         sky_option_format_size(option->min, min);
         sky_option_format_size(option->max, max);
-    } else if (type == &sky_option_type_duration) {
+    } else if (option->type == &sky_option_type_duration) {
         sky_option_format_duration(option->min, min);
         sky_option_format_duration(option->max, max);
-    } else if (type == &sky_option_type_text || type == &sky_option_type_secret) {
-        snprintf(out, size, "%s of %" PRIu64 " to %" PRIu64 " bytes", type->accepted, option->min,
-                 option->max);
-        return;
     } else {
         snprintf(min, sizeof(min), "%" PRIu64, option->min);
         snprintf(max, sizeof(max), "%" PRIu64, option->max);
     }
-    snprintf(out, size, "%s, from %s to %s", type->accepted, min, max);
+    bool text = option->type == &sky_option_type_text || option->type == &sky_option_type_secret;
+    snprintf(out, size, ", %s to %s%s", min, max, text ? " bytes" : "");
+}
+
+static void describe(const struct sky_option *option, const char *what, char *out, size_t size)
+{
+    char limits[64];
+    if (option->type->choices != NULL) {
+        list_choices(option->type->choices, out, size);
+        return;
+    }
+    format_limits(option, limits, sizeof(limits));
+    snprintf(out, size, "%s%s", what, limits);
+}
+
+void sky_option_accepted(const struct sky_option *option, char *out, size_t size)
+{
+    describe(option, option->type->accepted, out, size);
+}
+
+void sky_option_kind(const struct sky_option *option, char *out, size_t size)
+{
+    describe(option, option->type->name, out, size);
 }
 
 static void report(const struct sky_option *option, const char *value, const char *what,
                    const char *place, const char *name, struct sky_problems *problems)
 {
-    char accepted[160];
+    char accepted[SKY_OPTION_TEXT_BYTES];
     sky_option_accepted(option, accepted, sizeof(accepted));
     sky_problem_report(problems, &(struct sky_problem){
                                      .place = place,

@@ -25,22 +25,19 @@ struct sky_option {
 extern const struct sky_option sky_options[];
 extern const size_t sky_option_count;
 
-/* An option of the three lists that only the file can hold whole. `set` in all of them: the field
- * is not one of struct sky_config. */
-struct sky_list_option {
-    const char *path; /* "routes[].path", "upstreams.<name>.servers" */
-    const char *accepted, *initial, *environment, *help;
-};
-
-extern const struct sky_list_option sky_list_options[];
-extern const size_t sky_list_option_count;
-
 /* sky_option_find: the option of that path, or NULL. */
 const struct sky_option *sky_option_find(const char *path);
 
-/* sky_option_nearest: the path that was probably meant; NULL when nothing is near. A path that ends
- * in the same word counts as near: `service` is agent.service. */
-const char *sky_option_nearest(const char *path);
+/* sky_option_is_section: whether options lie below the path, as below "reporter.batch". */
+bool sky_option_is_section(const char *path);
+
+/* sky_option_names: what may stand directly in a section, "" being the file itself: "service,
+ * instance, ...". Cut to size. */
+void sky_option_names(const char *section, char *out, size_t size);
+
+/* sky_option_nearest: writes the option, section or list that was probably meant; false when
+ * nothing is near. A path that ends in the same word counts as near: `service` is agent.service. */
+bool sky_option_nearest(const char *path, char *out, size_t size);
 
 /* sky_option_variable: the option's own environment name, SKYSTITCH_REPORTER_BATCH_INTERVAL. */
 void sky_option_variable(const struct sky_option *option, char *out, size_t size);
@@ -56,8 +53,14 @@ void sky_option_set_text(const struct sky_option *option, struct sky_config *con
                          const char *text, const char *place, const char *name,
                          struct sky_problems *problems);
 
-/* sky_option_accepted: what may be written, with the limits, into out. */
+/* Room for any of the following texts. */
+#define SKY_OPTION_TEXT_BYTES 160
+
+/* sky_option_accepted: what may be written, with the limits; for error lines. */
 void sky_option_accepted(const struct sky_option *option, char *out, size_t size);
+
+/* sky_option_kind: the words of an enumeration, or the type's name with the limits; for tables. */
+void sky_option_kind(const struct sky_option *option, char *out, size_t size);
 
 /* sky_option_field: the field of the option in a configuration. */
 const void *sky_option_field(const struct sky_option *option, const struct sky_config *config);

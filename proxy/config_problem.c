@@ -8,6 +8,8 @@
 
 #define SHOWN_BYTES 60
 #define NAME_BYTES 80
+#define EDITS_MAX 3
+#define ERRORS_SHOWN 40
 
 /* Foreign bytes must not forge a line or move a terminal's cursor. */
 static void put_escaped(FILE *out, const char *text)
@@ -29,6 +31,10 @@ static void put_escaped(FILE *out, const char *text)
 void sky_problem_report(struct sky_problems *problems, const struct sky_problem *problem)
 {
     FILE *out = problems->out;
+    if (problems->errors > ERRORS_SHOWN) {
+        problems->errors += !problem->warning;
+        return;
+    }
     if (problem->warning)
         fputs("warning: ", out);
     else
@@ -50,6 +56,8 @@ void sky_problem_report(struct sky_problems *problems, const struct sky_problem 
     if (problem->nearest != NULL)
         fprintf(out, "; did you mean %s?", problem->nearest);
     fputc('\n', out);
+    if (problems->errors > ERRORS_SHOWN)
+        fputs("more is wrong, but not shown\n", out);
 }
 
 static int folded(char byte)
@@ -94,8 +102,8 @@ size_t sky_problem_distance(const char *a, const char *b, size_t limit)
 bool sky_problem_nearer(const char *name, const char *candidate, size_t *best)
 {
     size_t limit = strlen(name) / 3;
-    if (limit == 0)
-        limit = 1;
+    if (limit == 0 || limit > EDITS_MAX)
+        limit = limit == 0 ? 1 : EDITS_MAX;
     if (*best <= limit) {
         if (*best == 0)
             return false;

@@ -25,7 +25,7 @@ struct sky_problem {
     bool warning;         /* does not count as an error; the line says so */
 };
 
-/* sky_problem_report: writes the line and counts it. */
+/* sky_problem_report: writes the line and counts it. After 41 errors lines are only counted. */
 void sky_problem_report(struct sky_problems *problems, const struct sky_problem *problem);
 
 /* sky_problem_distance: edits between two names (insertion, deletion, substitution, neighbours
@@ -33,7 +33,7 @@ void sky_problem_report(struct sky_problems *problems, const struct sky_problem 
 size_t sky_problem_distance(const char *a, const char *b, size_t limit);
 
 /* sky_problem_nearer: whether candidate is nearer to name than *best edits, and near enough to be
- * meant (a third of the name's length); lowers *best then. Start with SIZE_MAX. */
+ * meant (a third of the name's length, at most 3 edits); lowers *best then. Start with SIZE_MAX. */
 bool sky_problem_nearer(const char *name, const char *candidate, size_t *best);
 
 #endif

@@ -215,7 +215,7 @@ const struct sky_option_type sky_option_type_count = {
     .write = write_count,
 };
 const struct sky_option_type sky_option_type_workers = {
-    .name = "number",
+    .name = "auto or number",
     .accepted = "auto or a number",
     .read = read_workers,
     .write = write_count,

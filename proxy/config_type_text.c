@@ -219,7 +219,7 @@ const struct sky_option_type sky_option_type_directory = {
     .fini = fini_text,
 };
 const struct sky_option_type sky_option_type_channel = {
-    .name = "channel",
+    .name = "auto, off or directory",
     .accepted = "auto, off or a directory that begins with /",
     .read = read_channel,
     .write = write_text,
@@ -250,7 +250,7 @@ const struct sky_option_type sky_option_type_backends = {
     .fini = fini_texts,
 };
 const struct sky_option_type sky_option_type_trust = {
-    .name = "trust",
+    .name = "private, always, never, or list of CIDRs",
     .accepted = "private, always, never, or a list of CIDRs, private and unix",
     .shape = SKY_OPTION_JOINED,
     .read = read_trust,
@@ -258,7 +258,7 @@ const struct sky_option_type sky_option_type_trust = {
     .fini = fini_trust,
 };
 const struct sky_option_type sky_option_type_admin = {
-    .name = "address",
+    .name = "off or address",
     .accepted = "off, host:port, [v6]:port, :port or unix:/path",
     .read = read_admin,
     .write = write_admin,

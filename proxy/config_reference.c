@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Prints docs/reference.md from the tables, so that no page can say another thing than the program.
+ */
+#include <string.h>
+
+#include "proxy/config_command.h"
+#include "proxy/config_environment.h"
+#include "proxy/config_option.h"
+#include "proxy/config_print.h"
+#include "proxy/metrics.h"
+
+/* A cell of a Markdown table: a bar would end it. */
+static void put_cell(const char *text, FILE *out)
+{
+    fputs(" ", out);
+    for (; *text != '\0'; text++) {
+        if (*text == '|')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+    fputs(" |", out);
+}
+
+static void put_code_cell(const char *text, FILE *out)
+{
+    if (text[0] == '\0')
+        fputs(" |", out);
+    else
+        fprintf(out, " `%s` |", text);
+}
+
+static void write_option(const struct sky_option *option, FILE *out)
+{
+    char variable[80], kind[SKY_OPTION_TEXT_BYTES];
+    sky_option_variable(option, variable, sizeof(variable));
+    sky_option_kind(option, kind, sizeof(kind));
+    fputc('|', out);
+    put_code_cell(option->path, out);
+    put_code_cell(option->initial, out);
+    put_cell(kind, out);
+    fprintf(out, " `%s`", variable);
+    if (option->alias != NULL)
+        fprintf(out, ", `%s`", option->alias);
+    fputs(" |", out);
+    put_cell(option->help, out);
+    fputc('\n', out);
+}
+
+static void write_options(FILE *out)
+{
+    fputs(
+        "## Options\n"
+        "\n"
+        "As in the file: `limits.body` is `body` in the section `limits`. Any of them can stand "
+        "on\n"
+        "the command line: `--set limits.body=1GiB`. The second name of the environment is the\n"
+        "SkyWalking Python agent's, with its meaning (times in seconds). A size without a unit is\n"
+        "bytes; a time needs its unit. `off`, `false` and `no` mean the same, and case does not\n"
+        "matter in words.\n"
+        "\n"
+        "| option | default | value | environment | meaning |\n"
+        "|---|---|---|---|---|\n",
+        out);
+    for (size_t i = 0; i < sky_option_count; i++)
+        write_option(&sky_options[i], out);
+}
+
+static void write_lists(FILE *out)
+{
+    fputs(
+        "\n"
+        "## Where requests come from and go to\n"
+        "\n"
+        "```yaml\n"
+        "listen:\n"
+        "  - {address: \":8080\"}\n"
+        "upstreams:\n"
+        "  app: {servers: [\"unix:/run/app.sock\"]}\n"
+        "  reports: {servers: [\"10.0.0.7:8000\", \"10.0.0.8:8000\"]}\n"
+        "routes:\n"
+        "  - {path: /reports/, upstream: reports}\n"
+        "  - {path: /, upstream: app}\n"
+        "```\n"
+        "\n"
+        "* `listen`: addresses to take requests at; `:8080` when there is none. A plain address "
+        "may\n"
+        "  stand for `{address: ...}`. Environment: `SKYSTITCH_LISTEN`, with commas.\n"
+        "* `upstreams`: each a name of letters, digits and `-._`, and its servers. Environment:\n"
+        "  `SKYSTITCH_UPSTREAM`: servers of one upstream, with commas.\n"
+        "* `routes`: the longest prefix of the path decides. Without routes all goes to the only\n"
+        "  upstream.\n"
+        "* `--listen` and `SKYSTITCH_LISTEN` replace `listen`; `--upstream` and\n"
+        "  `SKYSTITCH_UPSTREAM` replace `upstreams` and `routes`.\n"
+        "* An address is `host:port`, `[v6]:port` or `unix:/path`; to listen also `:port`, which "
+        "is\n"
+        "  all addresses of the host, IPv6 and IPv4.\n",
+        out);
+}
+
+static void write_environment(FILE *out)
+{
+    fputs(
+        "\n"
+        "## Environment\n"
+        "\n"
+        "The command line beats the environment, the environment the file, the file the default.\n"
+        "`SKYSTITCH_CONFIG` names a file when `--config` does not. Of two names of one option the\n"
+        "one that begins with `SKYSTITCH_` wins. An empty variable is none, but for lists, where "
+        "it\n"
+        "is the empty list. `oap_host:oap_port`, the Python agent's placeholder, is no backend.\n"
+        "\n"
+        "A bad value stops the start. An unknown `SW_*` or `SKYSTITCH_*` name gets one warning "
+        "with\n"
+        "the name that was probably meant. Nothing is said about names of the helper in the app, "
+        "of\n"
+        "OAP, or of Kubernetes' service links (`*_SERVICE_HOST`, `*_PORT*`).\n"
+        "\n"
+        "Names of the Python agent that this version cannot honour:\n"
+        "\n"
+        "| name | when set |\n"
+        "|---|---|\n",
+        out);
+    for (size_t i = 0; i < sky_variable_count; i++) {
+        if (sky_variables[i].effect == SKY_VARIABLE_IGNORED)
+            fprintf(out, "| `%s` | a warning, then ignored |\n", sky_variables[i].name);
+        else if (sky_variables[i].effect == SKY_VARIABLE_REFUSED)
+            fprintf(out, "| `%s` | no start: it would not be what was asked for |\n",
+                    sky_variables[i].name);
+    }
+}
+
+static void write_pages(FILE *out)
+{
+    fputs(
+        "\n"
+        "## Admin pages\n"
+        "\n"
+        "| request | answer |\n"
+        "|---|---|\n"
+        "| `GET /` | the newest traces |\n"
+        "| `GET /api/traces`, `/api/traces/ID` | the same as JSON; every segment of one trace |\n"
+        "| `GET /metrics` | the counters below, for Prometheus |\n"
+        "| `GET /livez` | 200 as long as the process answers |\n"
+        "| `GET /readyz` | 200, and 503 from TERM on; SkyWalking being down does not matter |\n"
+        "| `GET /api/config` | what is in effect, secrets masked |\n"
+        "| `POST /v3/segments`, `/v3/segment` | segments of other skystitch processes and of "
+        "agents in HTTP "
+        "mode |\n"
+        "| `POST /v3/management/reportProperties`, `/v3/management/keepAlive` | 200, nothing is "
+        "kept |\n"
+        "\n"
+        "A `POST` elsewhere than below `/v3/` needs a header `X-Skystitch`, so that no page of\n"
+        "another site can send it. The `Host` must be an IP address, `localhost`, or the host of\n"
+        "`admin.listen`: anything else is answered 421.\n",
+        out);
+}
+
+static void write_metrics(FILE *out)
+{
+    fputs("\n"
+          "## Metrics\n"
+          "\n"
+          "Counters end in `_total`. No segment is lost without being counted by its reason.\n"
+          "\n"
+          "| metric | label | meaning |\n"
+          "|---|---|---|\n",
+          out);
+    for (size_t i = 0; i < sky_metrics_count; i++) {
+        const struct sky_metric *metric = &sky_metrics_table[i];
+        /* the version would change the page with each release */
+        bool version = strncmp(metric->labels, "version=", 8) == 0;
+        fputc('|', out);
+        put_code_cell(metric->name, out);
+        put_code_cell(version ? "version" : metric->labels, out);
+        put_cell(metric->help, out);
+        fputc('\n', out);
+    }
+}
+
+void sky_config_write_reference(FILE *out)
+{
+    fputs("# Reference\n"
+          "\n"
+          "This page is the output of `skystitch --print-reference`; a test compares it with the\n"
+          "program.\n"
+          "\n"
+          "## Command line\n"
+          "\n"
+          "```\n",
+          out);
+    sky_command_help(out);
+    fputs("```\n\n", out);
+    write_options(out);
+    write_lists(out);
+    write_environment(out);
+    write_pages(out);
+    write_metrics(out);
+}

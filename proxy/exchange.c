@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request's life between client and upstream.
+ *
+ *            no idle socket                connection
+ *   on_req ───────────────► DIALLING ──────────────────────┐
+ *     │ │  idle socket                                      ▼
+ *     │ └──────────────────────────────────────────────► WAITING ──┐ dead idle socket, idempotent:
+ *     │ refused, no route       │ failure                  │ │ ▲   │ once more, fresh connection
+ *     ▼                         ▼              failure     │ │ └───┘
+ *   FINISHED ◄──────────── error page ◄────────────────────┘ │ head
+ *     ▲                                                      ▼
+ *     └────────────────── last bytes, or the cut ◄─────── RELAYING (body, with back-pressure)
+ *
+ *   state      h2o has              under way                  ends by
+ *   DIALLING   nothing              dial                       connection, failure
+ *   WAITING    nothing              back                       answer's head, failure
+ *   RELAYING   generator            back, a send, or both      end of the body, failure
+ *   FINISHED   the last of it       h2o's last write           dispose
+ *
+ * dispose (of the request's pool) may come in each state and is the only end: the trace ends there,
+ * when the last byte is out or the client has gone. What h2o_send gets, it may answer by disposing
+ * of the request: nothing is touched after it.
+ *
+ * Failures: failure.def. Before h2o has a head: an error page. After it: the client's connection is
+ * cut, so that nobody takes a part for the whole. Client gone: the upstream's socket is closed. */
+#include "proxy/exchange.h"
+
+#include <assert.h>
+
+#include "proxy/dial.h"
+#include "proxy/error_page.h"
+#include "proxy/exchange_answer.h"
+#include "proxy/forward.h"
+#include "proxy/http1_back.h"
+#include "proxy/http1_front.h"
+#include "proxy/trace.h"
+#include "proxy/worker.h"
+#include "reporter/log.h"
+
+/* A head up to this size is put together on the stack. */
+#define STACK_HEAD_BYTES 4096
+
+/* What must not be sent twice goes by a socket that the server has hardly had time to give up. */
+#define UNREPEATABLE_IDLE_MS 500
+
+enum state { DIALLING, WAITING, RELAYING, FINISHED };
+
+struct exchange {
+    h2o_generator_t super; /* first: h2o hands it back */
+    enum state state;
+    struct sky_worker *worker;
+    h2o_req_t *req;
+    struct sky_trace *trace; /* NULL: untraced */
+    struct sky_text trace_lines;
+    struct sky_upstream *upstream;
+    struct sky_upstream_server *server; /* of the attempt */
+    size_t servers_left;                /* to be tried when one does not take the connection */
+    bool reused;                        /* the attempt's connection has carried an answer before */
+    bool answered;                      /* the app's head was handed to h2o */
+    bool sending;                       /* until h2o calls proceed */
+    bool head_held;                     /* the head waits for the body's first bytes */
+    bool gone;                          /* the client */
+    enum sky_failure failure;
+    struct sky_dial dial;
+    struct sky_back back;
+    h2o_timeout_entry_t head_timer;
+    h2o_timeout_entry_t start_timer;
+};
+
+static void start_attempt(struct exchange *exchange, struct sky_upstream_server *server,
+                          bool fresh);
+
+static bool method_is(const h2o_req_t *req, const char *method)
+{
+    return h2o_memis(req->method.base, req->method.len, method, strlen(method));
+}
+
+/* RFC 9110, 9.2.2 */
+static bool is_idempotent(const h2o_req_t *req)
+{
+    return method_is(req, "GET") || method_is(req, "HEAD") || method_is(req, "OPTIONS") ||
+           method_is(req, "PUT") || method_is(req, "DELETE") || method_is(req, "TRACE");
+}
+
+/* --- failures --- */
+
+/* Without the query: it may hold what nobody should store. */
+static void log_failure(const struct exchange *exchange)
+{
+    static struct sky_log_limit limit;
+    const h2o_req_t *req = exchange->req;
+    const char *defect = exchange->back.defect;
+    size_t path_len = req->query_at != SIZE_MAX ? req->query_at : req->path.len;
+
+    sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s (%s): %.*s %.*s: %s%s%s",
+                    exchange->upstream->config->name, exchange->server->address->text,
+                    (int)req->method.len, req->method.base, (int)path_len, req->path.base,
+                    sky_failure_info(exchange->failure)->text, defect != NULL ? ": " : "",
+                    defect != NULL ? defect : "");
+}
+
+/* Nothing of an answer has been handed to h2o. */
+static void finish_with_page(struct exchange *exchange, enum sky_failure failure)
+{
+    exchange->state = FINISHED;
+    exchange->failure = failure;
+    sky_count(&exchange->worker->counters, sky_failure_info(failure)->counter);
+    if (sky_failure_info(failure)->status >= 500)
+        log_failure(exchange);
+    sky_error_page_send(exchange->req, failure);
+}
+
+/* --- answer --- */
+
+static void send_part(struct exchange *exchange, const struct sky_back_part *part,
+                      h2o_send_state_t state)
+{
+    h2o_iovec_t pieces[SKY_BACK_MAX_PIECES]; /* h2o changes them */
+
+    memcpy(pieces, part->pieces, part->count * sizeof(pieces[0]));
+    exchange->sending = true;
+    exchange->head_held = false;
+    h2o_timeout_unlink(&exchange->head_timer);
+    if (state != H2O_SEND_STATE_IN_PROGRESS)
+        exchange->state = FINISHED;
+    h2o_send(exchange->req, pieces, part->count, state);
+}
+
+/* Hands on what has come, if h2o is ready for it and there is anything new. */
+static void relay(struct exchange *exchange)
+{
+    if (exchange->sending)
+        return;
+    const struct sky_back_part *part = sky_back_take(&exchange->back);
+    if (exchange->back.state == SKY_BACK_WHOLE) {
+        send_part(exchange, part, H2O_SEND_STATE_FINAL);
+    } else if (exchange->back.state == SKY_BACK_FAILED) {
+        exchange->failure = exchange->back.failure;
+        sky_count(&exchange->worker->counters, sky_failure_info(exchange->failure)->counter);
+        log_failure(exchange);
+        send_part(exchange, part, H2O_SEND_STATE_ERROR);
+    } else if (part->count != 0) {
+        send_part(exchange, part, H2O_SEND_STATE_IN_PROGRESS);
+    } else if (exchange->head_held && !h2o_timeout_is_linked(&exchange->head_timer)) {
+        h2o_timeout_link(exchange->worker->ctx.loop, &exchange->upstream->head_hold,
+                         &exchange->head_timer);
+    }
+}
+
+static void on_head_timer(h2o_timeout_entry_t *entry)
+{
+    static const struct sky_back_part nothing;
+    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, head_timer, entry);
+
+    send_part(exchange, &nothing, H2O_SEND_STATE_IN_PROGRESS);
+}
+
+static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
+{
+    struct exchange *exchange = (struct exchange *)generator;
+
+    (void)req;
+    exchange->sending = false;
+    relay(exchange);
+}
+
+static void on_stop(h2o_generator_t *generator, h2o_req_t *req)
+{
+    struct exchange *exchange = (struct exchange *)generator;
+
+    (void)req;
+    exchange->gone = true;
+    h2o_timeout_unlink(&exchange->head_timer);
+    sky_back_cancel(&exchange->back);
+}
+
+static void on_sent(struct sky_back *back)
+{
+    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
+
+    if (exchange->trace != NULL)
+        sky_trace_sent(exchange->trace);
+}
+
+static void on_informed(struct sky_back *back, const struct sky_answer *answer)
+{
+    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
+
+    sky_exchange_inform(exchange->req, answer);
+}
+
+static void on_answered(struct sky_back *back, const struct sky_answer *answer)
+{
+    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
+
+    if (exchange->trace != NULL) {
+        sky_trace_answered(exchange->trace);
+        sky_trace_stitch(exchange->trace, answer->stitch, answer->stitch_count);
+    }
+    sky_exchange_fill_response(exchange->req, answer);
+    exchange->state = RELAYING;
+    exchange->answered = true;
+    exchange->head_held = true;
+    exchange->super.proceed = on_proceed;
+    exchange->super.stop = on_stop;
+    h2o_start_response(exchange->req, &exchange->super);
+}
+
+/* A kept connection may have been closed by the server just as the request went out. */
+static bool may_retry(const struct exchange *exchange)
+{
+    const struct sky_back *back = &exchange->back;
+
+    return exchange->reused && back->failure == SKY_FAILURE_CLOSED && back->unanswered &&
+           (back->unwritten || is_idempotent(exchange->req));
+}
+
+static void on_progress(struct sky_back *back)
+{
+    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
+
+    if (exchange->state == RELAYING) {
+        relay(exchange);
+    } else if (may_retry(exchange)) {
+        sky_count(&exchange->worker->counters, SKY_COUNT_upstream_retries);
+        start_attempt(exchange, exchange->server, true);
+    } else {
+        finish_with_page(exchange, back->failure);
+    }
+}
+
+/* --- request --- */
+
+static void write_request(struct exchange *exchange, struct sky_upstream_conn *conn)
+{
+    static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress};
+    h2o_req_t *req = exchange->req;
+    struct sky_forward forward = {
+        .worker = exchange->worker,
+        .req = req,
+        .trace = exchange->trace,
+        .trace_lines = exchange->trace_lines,
+        .server = exchange->server->address,
+        .close = exchange->worker->config->timeouts.upstream_idle_ms == 0,
+    };
+    char stack[STACK_HEAD_BYTES];
+    size_t bound = sky_forward_bound(&forward);
+    char *head = bound <= sizeof(stack) ? stack : h2o_mem_alloc_pool(&req->pool, bound);
+    size_t len = sky_forward_write(&forward, head);
+
+    exchange->state = WAITING;
+    exchange->reused = conn->reused;
+    sky_back_fini(&exchange->back); /* of the attempt before */
+    sky_back_start(&exchange->back, &events, conn, &req->pool, sky_text(head, len), req->entity,
+                   method_is(req, "HEAD"));
+}
+
+/* Nothing was sent yet, so another server is as good; but who has waited for a timeout does not
+ * wait for another one. */
+static bool try_next_server(struct exchange *exchange, enum sky_failure failure)
+{
+    struct sky_upstream *upstream = exchange->upstream;
+
+    if (exchange->servers_left == 0 || failure == SKY_FAILURE_CONNECT_TIMEOUT ||
+        failure == SKY_FAILURE_BACKLOG_FULL)
+        return false;
+    exchange->servers_left--;
+    size_t next = (size_t)(exchange->server - upstream->servers) + 1;
+    start_attempt(exchange, &upstream->servers[next % upstream->config->server_count], false);
+    return true;
+}
+
+static void on_dialled(struct sky_dial *dial, struct sky_upstream_conn *conn,
+                       enum sky_failure failure)
+{
+    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, dial, dial);
+
+    if (conn != NULL)
+        write_request(exchange, conn);
+    else if (!try_next_server(exchange, failure))
+        finish_with_page(exchange, failure);
+}
+
+static void start_attempt(struct exchange *exchange, struct sky_upstream_server *server, bool fresh)
+{
+    const h2o_req_t *req = exchange->req;
+    bool repeatable = req->entity.len == 0 && is_idempotent(req);
+
+    exchange->server = server;
+    if (exchange->trace != NULL)
+        exchange->trace_lines = sky_trace_attempt(exchange->trace, server->address);
+    struct sky_upstream_conn *conn =
+        fresh ? NULL : sky_upstream_take(server, repeatable ? UINT64_MAX : UNREPEATABLE_IDLE_MS);
+    if (conn != NULL) {
+        write_request(exchange, conn);
+        return;
+    }
+    exchange->state = DIALLING;
+    sky_dial_start(&exchange->dial, server, on_dialled);
+}
+
+static void start(struct exchange *exchange)
+{
+    exchange->servers_left = exchange->upstream->config->server_count - 1;
+    start_attempt(exchange, sky_upstream_choose(exchange->upstream), false);
+}
+
+static void on_start_timer(h2o_timeout_entry_t *entry)
+{
+    start(H2O_STRUCT_FROM_MEMBER(struct exchange, start_timer, entry));
+}
+
+/* Longest prefix of the path as it will be seen by the app: decoded, without dot segments. */
+static const struct sky_route_config *find_route(const struct sky_config *config,
+                                                 const h2o_req_t *req)
+{
+    struct sky_text path = sky_text(req->path_normalized.base, req->path_normalized.len);
+
+    for (size_t i = 0; i < config->route_count; ++i)
+        if (sky_text_starts(path, sky_text_of(config->routes[i].path)))
+            return &config->routes[i];
+    return NULL;
+}
+
+/* --- life --- */
+
+static void count_answer(struct exchange *exchange)
+{
+    struct sky_counters *counters = &exchange->worker->counters;
+    int status = exchange->req->res.status;
+
+    if (exchange->gone)
+        sky_count(counters, SKY_COUNT_client_gone);
+    if (exchange->state < RELAYING || status < 200 || status > 599)
+        return;
+    sky_count(counters, (enum sky_counter)(SKY_COUNT_responses_2xx + status / 100 - 2));
+}
+
+static void on_dispose(void *arg)
+{
+    struct exchange *exchange = arg;
+    const h2o_req_t *req = exchange->req;
+
+    exchange->gone |= exchange->state != FINISHED;
+    h2o_timeout_unlink(&exchange->head_timer);
+    h2o_timeout_unlink(&exchange->start_timer);
+    sky_dial_cancel(&exchange->dial);
+    sky_back_fini(&exchange->back);
+    count_answer(exchange);
+    if (exchange->trace == NULL)
+        return;
+    struct sky_trace_outcome outcome = {
+        .status = exchange->state >= RELAYING ? req->res.status : 0,
+        .body_bytes = req->bytes_sent,
+        .client_gone = exchange->gone,
+        .cut = exchange->back.state == SKY_BACK_FAILED && exchange->answered && !exchange->gone,
+        .failure = exchange->failure != SKY_FAILURE_NONE ? sky_failure_info(exchange->failure)->text
+                                                         : NULL,
+    };
+    sky_trace_end(exchange->trace, &outcome);
+}
+
+static struct exchange *create(h2o_req_t *req)
+{
+    struct exchange *exchange = h2o_mem_alloc_shared(&req->pool, sizeof(*exchange), on_dispose);
+
+    memset(exchange, 0, sizeof(*exchange));
+    exchange->worker = sky_worker_of(req);
+    exchange->req = req;
+    exchange->head_timer.cb = on_head_timer;
+    exchange->start_timer.cb = on_start_timer;
+    exchange->trace = sky_trace_begin(exchange->worker, req);
+    return exchange;
+}
+
+static enum sky_failure refusal_of(h2o_req_t *req, struct exchange *exchange)
+{
+    switch (sky_front_refusal(req)) {
+    case 0:
+        break;
+    case 408:
+        return SKY_FAILURE_BODY_TIMEOUT;
+    case 413:
+        return SKY_FAILURE_BODY_TOO_LARGE;
+    default:
+        return SKY_FAILURE_BAD_REQUEST;
+    }
+    exchange->back.defect = sky_forward_check(req);
+    return exchange->back.defect != NULL ? SKY_FAILURE_BAD_REQUEST : SKY_FAILURE_NONE;
+}
+
+static int on_req(h2o_handler_t *handler, h2o_req_t *req)
+{
+    struct exchange *exchange = create(req);
+    const struct sky_config *config = exchange->worker->config;
+    enum sky_failure refusal = refusal_of(req, exchange);
+    const struct sky_route_config *route = find_route(config, req);
+
+    (void)handler;
+    if (refusal != SKY_FAILURE_NONE || route == NULL) {
+        finish_with_page(exchange, refusal != SKY_FAILURE_NONE ? refusal : SKY_FAILURE_NO_ROUTE);
+        return 0;
+    }
+    exchange->upstream = exchange->worker->upstreams[route->upstream - config->upstreams];
+    if (req->version < 0x200)
+        start(exchange);
+    else /* a stream that is reset in the read that began it never touches the upstream */
+        h2o_timeout_link(exchange->worker->ctx.loop, &exchange->worker->ctx.zero_timeout,
+                         &exchange->start_timer);
+    return 0;
+}
+
+void sky_exchange_register(h2o_pathconf_t *path)
+{
+    h2o_handler_t *handler = h2o_create_handler(path, sizeof(*handler));
+
+    handler->on_req = on_req;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An app's answer head as h2o's response. */
+#ifndef SKY_PROXY_EXCHANGE_ANSWER_H
+#define SKY_PROXY_EXCHANGE_ANSWER_H
+
+#include <h2o.h>
+
+#include "proxy/http1_answer.h"
+
+/* sky_exchange_fill_response: status, reason, length and fields of the answer become req->res.
+ * Values go on pointing into the answer's bytes, which have to outlive the request. Date is left
+ * out: h2o writes its own. */
+void sky_exchange_fill_response(h2o_req_t *req, const struct sky_answer *answer);
+
+/* sky_exchange_inform: passes an interim answer on to the client. */
+void sky_exchange_inform(h2o_req_t *req, const struct sky_answer *answer);
+
+#endif

@@ -42,7 +42,7 @@ def check_log(span: Span, kind: str) -> None:
     assert data["error.kind"] == kind
     assert data["message"]
     assert data["stack"].startswith("Traceback (most recent call last):"), data["stack"]
-    assert kind in data["stack"].splitlines()[-1]
+    assert data["stack"].splitlines()[-1].startswith(f"{kind}: ")
 
 
 def check(site: Site, segment: Segment, method: str, path: str, component: int, expected: Expected) -> None:

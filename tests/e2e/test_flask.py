@@ -36,18 +36,24 @@ SITUATIONS = {
     "abort 500": (
         "GET",
         "/abort/500",
-        Expected(500, "GET:/abort/<int:status>", "flask_app.aborted", "InternalServerError", failed=True),
+        Expected(
+            500,
+            "GET:/abort/<int:status>",
+            "flask_app.aborted",
+            "werkzeug.exceptions.InternalServerError",
+            failed=True,
+        ),
     ),
     "answers 503": ("GET", "/status/503", Expected(503, "GET:/status/<int:status>", "flask_app.status")),
     "handled with 409": (
         "GET",
         "/handled",
-        Expected(409, "GET:/handled", "flask_app.handled", "OutOfStockError"),
+        Expected(409, "GET:/handled", "flask_app.handled", "flask_app.OutOfStockError"),
     ),
     "handled with 200": (
         "GET",
         "/handled-fine",
-        Expected(200, "GET:/handled-fine", "flask_app.handled_fine", "TeapotError"),
+        Expected(200, "GET:/handled-fine", "flask_app.handled_fine", "flask_app.TeapotError"),
     ),
     "unhandled": (
         "GET",

@@ -126,8 +126,8 @@ def test_a_call_that_is_refused(chain: Chain) -> None:
     assert exit_span.error
     assert exit_span.peer == f"127.0.0.1:{port}"
     assert exit_span.tag("http.status_code") is None
-    check_log(exit_span, "ConnectionError")
-    check_log(segment.span(1), "ConnectionError")
+    check_log(exit_span, "requests.exceptions.ConnectionError")
+    check_log(segment.span(1), "requests.exceptions.ConnectionError")
 
 
 def test_a_call_on_a_thread_of_the_apps_own(chain: Chain) -> None:

@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -123,10 +122,10 @@ static bool whole_number(const json_t *value, int64_t *number)
     }
     if (json_is_real(value)) {
         double real = json_real_value(value);
-        if (real != trunc(real) || real < -0x1p63 || real >= 0x1p63)
+        if (!(real >= -0x1p63 && real < 0x1p63))
             return false;
         *number = (int64_t)real;
-        return true;
+        return (double)*number == real;
     }
     const char *digits = json_string_value(value);
     if (digits == NULL || (*digits != '-' && (*digits < '0' || *digits > '9')))

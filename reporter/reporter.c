@@ -9,6 +9,7 @@
 #include "reporter/reporter.h"
 
 #include <assert.h>
+#include <curl/curl.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,11 +19,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "reporter/backlog.h"
 #include "reporter/local.h"
 #include "reporter/log.h"
 #include "reporter/packets.h"
 #include "reporter/segment_json.h"
+#include "reporter/sender.h"
+#include "reporter/status.h"
 #include "reporter/tally.h"
+#include "reporter/transport.h"
 
 #define MIN_RING_SLOTS 1024
 #define MAX_RING_SLOTS 65536
@@ -35,11 +40,16 @@ struct sky_reporter {
     struct sky_local *local; /* NULL when off */
     int wake_fd;
     pthread_t thread;
-    bool is_started;
+    bool is_started, is_stopped;
     struct sky_tally tally;
+    struct sky_status status;
+    _Atomic uint64_t backlog_segments, backlog_bytes; /* of own.backlog, for others to read */
     /* Of the thread alone. */
     struct {
+        struct sky_backlog backlog;
+        struct sky_sender *sender; /* NULL: the local store is all there is */
         int64_t next_tick_ms;
+        struct sky_log_limit full_limit;
     } own;
     /* Under the lock. */
     struct {
@@ -61,10 +71,21 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Memory: a quarter is the rings', an eighth the inbox's, the rest the backlog's. */
+/* Memory: an eighth is the rings', a sixteenth the inbox's, the rest the backlog's. */
+
 static size_t ring_bytes(const struct sky_reporter_options *options)
 {
-    return options->memory_bytes / 4 / (options->worker_count > 0 ? options->worker_count : 1);
+    return options->memory_bytes / 8 / (options->worker_count > 0 ? options->worker_count : 1);
+}
+
+static size_t inbox_bytes(const struct sky_reporter_options *options)
+{
+    return options->memory_bytes / 16;
+}
+
+static size_t backlog_bytes(const struct sky_reporter_options *options)
+{
+    return options->memory_bytes - options->memory_bytes / 8 - inbox_bytes(options);
 }
 
 static size_t ring_slots(size_t bytes)
@@ -91,31 +112,93 @@ static bool make_rings(struct sky_reporter *reporter)
     return true;
 }
 
-struct sky_reporter *sky_reporter_new(const struct sky_reporter_options *options)
+static bool make_sender(struct sky_reporter *reporter, const struct sky_transport_ops *ops)
+{
+    const struct sky_sender_parts parts = {
+        .options = &reporter->options,
+        .ops = ops,
+        .backlog = &reporter->own.backlog,
+        .tally = &reporter->tally,
+        .status = &reporter->status,
+        .now_ms = now_ms,
+    };
+
+    reporter->own.sender = sky_sender_new(&parts);
+    return reporter->own.sender != NULL;
+}
+
+static bool make_parts(struct sky_reporter *reporter, const struct sky_transport_ops *ops)
+{
+    const struct sky_reporter_options *options = &reporter->options;
+
+    reporter->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (reporter->wake_fd < 0 || !make_rings(reporter))
+        return false;
+    if (ops == NULL || options->local_enabled) {
+        reporter->local = sky_local_new(options->local_bytes);
+        if (reporter->local == NULL)
+            return false;
+    }
+    return ops == NULL || make_sender(reporter, ops);
+}
+
+struct sky_reporter *sky_reporter_new_with(const struct sky_reporter_options *options,
+                                           const struct sky_transport_ops *ops)
 {
     struct sky_reporter *reporter = calloc(1, sizeof(*reporter));
 
     if (reporter == NULL)
         return NULL;
     reporter->options = *options;
-    reporter->shared.inbox_max_bytes = options->memory_bytes / 8;
+    reporter->own.backlog.max_bytes = backlog_bytes(options);
+    reporter->shared.inbox_max_bytes = inbox_bytes(options);
     pthread_mutex_init(&reporter->shared.lock, NULL);
-    reporter->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    bool is_made = reporter->wake_fd >= 0 && make_rings(reporter);
-    if (is_made && (options->local_enabled || options->protocol == SKY_PROTOCOL_LOCAL)) {
-        reporter->local = sky_local_new(options->local_bytes);
-        is_made = reporter->local != NULL;
-    }
-    if (is_made)
+    sky_status_init(&reporter->status);
+    if (make_parts(reporter, ops))
         return reporter;
     sky_reporter_destroy(reporter);
     return NULL;
 }
 
+struct sky_reporter *sky_reporter_new(const struct sky_reporter_options *options)
+{
+    static const struct sky_transport_ops *const transports[] = {
+        [SKY_PROTOCOL_LOCAL] = NULL,
+        [SKY_PROTOCOL_GRPC] = &sky_transport_grpc,
+        [SKY_PROTOCOL_HTTP] = &sky_transport_http,
+    };
+
+    if (options->protocol != SKY_PROTOCOL_LOCAL &&
+        curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return NULL;
+    return sky_reporter_new_with(options, transports[options->protocol]);
+}
+
+static struct sky_packet *copy_packet(const struct sky_packet *packet)
+{
+    struct sky_packet *copy = malloc(sizeof(*copy) + packet->size);
+
+    if (copy != NULL)
+        memcpy(copy, packet, sizeof(*copy) + packet->size);
+    return copy;
+}
+
 static void take(struct sky_reporter *reporter, struct sky_packet *packet)
 {
-    sky_local_store(reporter->local, packet);
-    sky_tally_add(&reporter->tally, SKY_TALLY_confirmed, 1);
+    if (reporter->own.sender == NULL) {
+        sky_local_store(reporter->local, packet);
+        sky_tally_add(&reporter->tally, SKY_TALLY_confirmed, 1);
+        return;
+    }
+    struct sky_packet *copy = reporter->local != NULL ? copy_packet(packet) : NULL;
+    if (copy != NULL)
+        sky_local_store(reporter->local, copy);
+    size_t dropped = sky_backlog_add(&reporter->own.backlog, packet);
+    if (dropped == 0)
+        return;
+    sky_tally_add(&reporter->tally, SKY_TALLY_dropped_backlog, dropped);
+    sky_log_limited(&reporter->own.full_limit, SKY_LOG_WARN,
+                    "reporter: reporter.memory is full, the oldest segments are dropped");
 }
 
 static void drain(struct sky_reporter *reporter)
@@ -139,27 +222,89 @@ static void drain(struct sky_reporter *reporter)
         take(reporter, packet);
 }
 
-/* Until a wake-up or the time given. */
-static void wait(struct sky_reporter *reporter, int64_t until_ms)
+static void publish(struct sky_reporter *reporter)
 {
-    struct pollfd wake = {.fd = reporter->wake_fd, .events = POLLIN};
-    int64_t timeout_ms = until_ms - now_ms();
+    const struct sky_backlog *backlog = &reporter->own.backlog;
+
+    atomic_store_explicit(&reporter->backlog_segments, sky_backlog_count(backlog),
+                          memory_order_relaxed);
+    atomic_store_explicit(&reporter->backlog_bytes, sky_backlog_bytes(backlog),
+                          memory_order_relaxed);
+}
+
+static bool wait_for_wake(int wake_fd, int timeout_ms)
+{
+    struct pollfd wake = {.fd = wake_fd, .events = POLLIN};
+
+    return poll(&wake, 1, timeout_ms) > 0;
+}
+
+/* Until a wake-up, something of a call, or the time given. Returns whether it was a wake-up. */
+static bool wait_until(struct sky_reporter *reporter, int64_t until_ms)
+{
+    int64_t left_ms = until_ms - now_ms();
+    int timeout_ms = left_ms > 0 ? (int)left_ms : 0;
     uint64_t wakes;
 
-    poll(&wake, 1, timeout_ms > 0 ? (int)timeout_ms : 0);
-    if (wake.revents != 0 && read(reporter->wake_fd, &wakes, sizeof(wakes)) < 0)
+    publish(reporter);
+    bool is_woken = reporter->own.sender != NULL
+                        ? sky_sender_wait(reporter->own.sender, reporter->wake_fd, timeout_ms)
+                        : wait_for_wake(reporter->wake_fd, timeout_ms);
+    if (is_woken && read(reporter->wake_fd, &wakes, sizeof(wakes)) < 0)
         assert(errno == EAGAIN || errno == EINTR);
+    return is_woken;
+}
+
+/* Drains at a wake-up or the tick alone, not after each packet that libcurl has sent. */
+static void work(struct sky_reporter *reporter)
+{
+    struct sky_sender *sender = reporter->own.sender;
+    bool is_woken = true;
+
+    while (!atomic_load_explicit(&reporter->is_stopping, memory_order_acquire)) {
+        int64_t now = now_ms();
+        bool is_tick = now >= reporter->own.next_tick_ms;
+        if (is_tick)
+            reporter->own.next_tick_ms = now + reporter->options.batch_interval_ms;
+        if (is_tick || is_woken)
+            drain(reporter);
+        int64_t until_ms = reporter->own.next_tick_ms;
+        if (sender != NULL) {
+            if (is_tick)
+                sky_sender_flush(sender);
+            int64_t next_ms = sky_sender_run(sender);
+            until_ms = next_ms < until_ms ? next_ms : until_ms;
+        }
+        is_woken = wait_until(reporter, until_ms);
+    }
+}
+
+/* Sends what is left while there is time, and counts what remains. */
+static void finish(struct sky_reporter *reporter)
+{
+    struct sky_backlog *backlog = &reporter->own.backlog;
+
+    drain(reporter);
+    if (reporter->own.sender == NULL)
+        return;
+    sky_sender_finish(reporter->own.sender);
+    while (sky_backlog_count(backlog) > 0 && now_ms() < reporter->stop_at_ms) {
+        int64_t next_ms = sky_sender_run(reporter->own.sender);
+        wait_until(reporter, next_ms < reporter->stop_at_ms ? next_ms : reporter->stop_at_ms);
+    }
+    sky_sender_destroy(reporter->own.sender);
+    reporter->own.sender = NULL;
+    size_t left = sky_packets_free(&backlog->queue);
+    sky_tally_add(&reporter->tally, SKY_TALLY_dropped_stop, left);
+    if (left > 0)
+        sky_log(SKY_LOG_WARN, "reporter: %zu segments were still unsent at the deadline", left);
+    publish(reporter);
 }
 
 static void *run(void *argument)
 {
-    struct sky_reporter *reporter = argument;
-
-    while (!atomic_load_explicit(&reporter->is_stopping, memory_order_acquire)) {
-        wait(reporter, now_ms() + reporter->options.batch_interval_ms);
-        drain(reporter);
-    }
-    drain(reporter);
+    work(argument);
+    finish(argument);
     return NULL;
 }
 
@@ -234,25 +379,37 @@ void sky_reporter_counters(struct sky_reporter *reporter, struct sky_reporter_co
     counters->dropped_ring += reporter->shared.refused;
     counters->dropped_stop += reporter->shared.late;
     pthread_mutex_unlock(&reporter->shared.lock);
+    counters->backlog_segments =
+        atomic_load_explicit(&reporter->backlog_segments, memory_order_relaxed);
+    counters->backlog_bytes = atomic_load_explicit(&reporter->backlog_bytes, memory_order_relaxed);
+    pthread_mutex_lock(&reporter->status.lock);
+    counters->connected = reporter->status.is_connected;
+    memcpy(counters->last_error, reporter->status.last_error, sizeof(counters->last_error));
+    pthread_mutex_unlock(&reporter->status.lock);
     if (reporter->local == NULL)
         return;
     struct sky_local_totals totals = sky_local_totals(reporter->local);
     counters->local_segments = totals.segments;
     counters->local_bytes = totals.bytes;
+    counters->local_evicted = totals.evicted;
 }
 
 void sky_reporter_stop(struct sky_reporter *reporter, uint32_t deadline_ms)
 {
-    if (!reporter->is_started)
+    if (reporter->is_stopped)
         return;
     pthread_mutex_lock(&reporter->shared.lock);
     reporter->shared.is_closed = true;
     pthread_mutex_unlock(&reporter->shared.lock);
+    reporter->is_stopped = true;
     reporter->stop_at_ms = now_ms() + deadline_ms;
     atomic_store_explicit(&reporter->is_stopping, true, memory_order_release);
+    if (!reporter->is_started) {
+        finish(reporter);
+        return;
+    }
     sky_reporter_wake(reporter);
     pthread_join(reporter->thread, NULL);
-    reporter->is_started = false;
 }
 
 void sky_reporter_destroy(struct sky_reporter *reporter)
@@ -262,11 +419,14 @@ void sky_reporter_destroy(struct sky_reporter *reporter)
     for (size_t i = 0; reporter->rings != NULL && i < reporter->options.worker_count; i++)
         sky_ring_destroy(reporter->rings[i]);
     free(reporter->rings);
+    sky_sender_destroy(reporter->own.sender);
+    sky_packets_free(&reporter->own.backlog.queue);
     sky_packets_free(&reporter->shared.inbox);
     sky_local_destroy(reporter->local);
     if (reporter->wake_fd >= 0)
         close(reporter->wake_fd);
     pthread_mutex_destroy(&reporter->shared.lock);
+    sky_status_fini(&reporter->status);
     free(reporter);
 }
 

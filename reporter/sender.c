@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Happy path: properties, keepAlive -> batches, several calls at a time -> confirmed -> freed.
+ *
+ * Failures, by the outcome of a call (transport.h):
+ * - refused: one of the batch is poison. Half of it is sent next, then half of the half that has
+ * it, and so on, until a single segment is refused and dropped: the others get through.
+ * - unavailable, late: the batch goes back, the next backend is tried, then a pause (backends.h).
+ * - denied, unsupported: the same with a long pause, and a line in the log that says what to do.
+ * - memory is out: as unavailable.
+ * A batch that was answered in no clear way is sent again: twice counted beats lost. */
+#include "reporter/sender.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "reporter/backends.h"
+#include "reporter/identity.h"
+#include "reporter/log.h"
+
+/* OAP up to 9.7 takes four calls at a time on a connection; one is for the heartbeat. */
+#define MAX_BATCHES 3
+#define MAX_CALLS (MAX_BATCHES + 1)
+/* Halving on a slow line ends here. */
+#define MIN_BATCH_BYTES (16u << 10)
+/* Searches for poison are limited, or a backend that refuses everything would cost a call a
+ * segment: so many halvings at once, and then so many a second. */
+#define MAX_HALVINGS 64
+#define HALVINGS_PER_S 10
+
+struct slot {
+    struct sky_call call;
+    struct sky_sender *sender;
+    bool is_busy;
+    bool is_probe; /* whether the preferred backend works again: tells nothing of the current one */
+    unsigned epoch; /* of the backends, at start */
+};
+
+struct sky_sender {
+    struct sky_sender_parts parts;
+    struct sky_transport *transport;
+    struct sky_backends backends;
+    struct slot slots[MAX_CALLS]; /* the first is for the heartbeat */
+    size_t batch_bytes;           /* now; halved when late */
+    size_t most_batch_bytes;
+    /* The first so many of the backlog have poison among them, as far as known. */
+    size_t suspect_count;
+    unsigned halvings;
+    int64_t halvings_at_ms; /* when `halvings` was last topped up */
+    bool is_flushing, is_finishing;
+    /* Heartbeat. */
+    struct sky_packet *properties, *keep_alive;
+    bool properties_due, keep_alive_due, probe_due;
+    int64_t next_beat_ms;
+    uint32_t beats;
+    /* What the log has said already. */
+    bool told_up, told_down, told_denied, told_unsupported;
+    struct sky_log_limit refused_limit, switch_limit;
+};
+
+static const char *backend_name(const struct sky_sender *sender, size_t backend)
+{
+    return sender->parts.options->backends[backend];
+}
+
+static void seed_backends(struct sky_sender *sender)
+{
+    uint8_t entropy[32] = {1};
+
+    /* Only jitter depends on it; a kernel that gives none is no reason to stop. */
+    if (getrandom(entropy, sizeof(entropy), GRND_NONBLOCK) < 0)
+        memcpy(entropy, &sender, sizeof(sender));
+    sky_backends_init(&sender->backends, sender->parts.options->backend_count, entropy);
+}
+
+/* A batch must be small against the backlog, or calls under way would hold most of it. */
+static size_t fit_batch(const struct sky_sender_parts *parts)
+{
+    size_t most = parts->backlog->max_bytes / (2 * MAX_BATCHES);
+
+    return parts->options->batch_bytes < most ? parts->options->batch_bytes : most;
+}
+
+struct sky_sender *sky_sender_new(const struct sky_sender_parts *parts)
+{
+    struct sky_sender *sender = calloc(1, sizeof(*sender));
+
+    if (sender == NULL)
+        return NULL;
+    assert(parts->options->backend_count > 0);
+    sender->parts = *parts;
+    sender->batch_bytes = sender->most_batch_bytes = fit_batch(parts);
+    sender->halvings = MAX_HALVINGS;
+    sender->halvings_at_ms = sender->next_beat_ms = parts->now_ms();
+    seed_backends(sender);
+    for (size_t i = 0; i < MAX_CALLS; i++)
+        sender->slots[i].sender = sender;
+    sender->properties = sky_identity_properties(parts->options);
+    sender->keep_alive = sky_identity_keep_alive(parts->options);
+    sender->transport = parts->ops->create(parts->options);
+    if (sender->properties != NULL && sender->keep_alive != NULL && sender->transport != NULL)
+        return sender;
+    sky_sender_destroy(sender);
+    return NULL;
+}
+
+void sky_sender_flush(struct sky_sender *sender)
+{
+    sender->is_flushing = true;
+}
+
+void sky_sender_finish(struct sky_sender *sender)
+{
+    sender->is_finishing = true;
+    sender->is_flushing = true;
+    sky_backends_hurry(&sender->backends, sender->parts.now_ms());
+}
+
+static bool take_halving(struct sky_sender *sender)
+{
+    int64_t now = sender->parts.now_ms();
+    int64_t earned = (now - sender->halvings_at_ms) * HALVINGS_PER_S / 1000;
+
+    if (earned > 0) {
+        int64_t sum = sender->halvings + earned;
+        sender->halvings = sum < MAX_HALVINGS ? (unsigned)sum : MAX_HALVINGS;
+        sender->halvings_at_ms = now;
+    }
+    if (sender->halvings == 0)
+        return false;
+    sender->halvings--;
+    return true;
+}
+
+/* What a call's end says about the backend, whatever was in the call. */
+
+static void note_answer(struct sky_sender *sender, const struct slot *slot)
+{
+    sky_backends_answered(&sender->backends, slot->epoch);
+    sender->told_denied = false;
+    if (sender->told_up)
+        return;
+    sky_log(SKY_LOG_INFO, "reporter: %s answers", backend_name(sender, slot->call.backend));
+    sender->told_up = true;
+    sender->told_down = false;
+}
+
+static void tell_failure(struct sky_sender *sender, const struct sky_call *call)
+{
+    const char *name = backend_name(sender, call->backend);
+
+    if (call->outcome == SKY_OUTCOME_DENIED && !sender->told_denied) {
+        sender->told_denied = true;
+        sky_log(SKY_LOG_WARN, "reporter: %s: %s: check reporter.authentication", name, call->error);
+    }
+    if (call->outcome == SKY_OUTCOME_UNSUPPORTED && !sender->told_unsupported) {
+        sender->told_unsupported = true;
+        sky_log(SKY_LOG_WARN, "reporter: %s: %s: is this the right address and protocol?", name,
+                call->error);
+    }
+}
+
+static void note_failure(struct sky_sender *sender, const struct slot *slot)
+{
+    const struct sky_call *call = &slot->call;
+    bool is_slow = call->outcome == SKY_OUTCOME_DENIED || call->outcome == SKY_OUTCOME_UNSUPPORTED;
+    bool is_pause =
+        sky_backends_failed(&sender->backends, slot->epoch, is_slow, sender->parts.now_ms());
+
+    tell_failure(sender, call);
+    sender->told_up = false;
+    if (!is_pause)
+        sky_log_limited(&sender->switch_limit, SKY_LOG_WARN, "reporter: %s: %s; trying the next",
+                        backend_name(sender, call->backend), call->error);
+    if (!is_pause || sender->told_down)
+        return;
+    sky_log(SKY_LOG_WARN,
+            "reporter: no backend takes segments, they are kept and sent later; last %s: %s",
+            backend_name(sender, call->backend), call->error);
+    sender->told_down = true;
+}
+
+static void note_end(struct sky_sender *sender, const struct sky_call *call)
+{
+    bool is_ok = call->outcome == SKY_OUTCOME_CONFIRMED;
+
+    sky_tally_add(sender->parts.tally, is_ok ? SKY_TALLY_calls_ok : SKY_TALLY_calls_failed, 1);
+    if (is_ok)
+        sky_tally_add(sender->parts.tally, SKY_TALLY_bytes_sent, call->sent_bytes);
+    else
+        sky_status_error(sender->parts.status, backend_name(sender, call->backend), call->error);
+    sky_status_connected(sender->parts.status, is_ok);
+}
+
+/* What becomes of a batch. */
+
+static void settle_confirmed(struct sky_sender *sender, struct sky_packets *batch)
+{
+    size_t count = sky_backlog_release(sender->parts.backlog, batch);
+
+    sky_tally_add(sender->parts.tally, SKY_TALLY_confirmed, count);
+    sender->suspect_count -= count < sender->suspect_count ? count : sender->suspect_count;
+    sender->batch_bytes = sender->batch_bytes * 2 < sender->most_batch_bytes
+                              ? sender->batch_bytes * 2
+                              : sender->most_batch_bytes;
+}
+
+static void settle_refused(struct sky_sender *sender, struct sky_call *call)
+{
+    size_t count = call->packets.count;
+
+    if (count > 1 && take_halving(sender)) {
+        sender->suspect_count = count;
+        sky_backlog_return(sender->parts.backlog, &call->packets);
+        return;
+    }
+    sender->suspect_count = 0;
+    sky_backlog_release(sender->parts.backlog, &call->packets);
+    sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_refused, count);
+    sky_log_limited(&sender->refused_limit, SKY_LOG_WARN, "reporter: %s refused %zu segment(s): %s",
+                    backend_name(sender, call->backend), count, call->error);
+}
+
+static void settle_kept(struct sky_sender *sender, struct sky_call *call)
+{
+    sky_backlog_return(sender->parts.backlog, &call->packets);
+    if (call->outcome == SKY_OUTCOME_LATE && sender->batch_bytes / 2 >= MIN_BATCH_BYTES)
+        sender->batch_bytes /= 2;
+}
+
+static void on_batch_done(struct sky_call *call)
+{
+    struct slot *slot = call->owner;
+    struct sky_sender *sender = slot->sender;
+
+    slot->is_busy = false;
+    note_end(sender, call);
+    switch (call->outcome) {
+    case SKY_OUTCOME_CONFIRMED:
+        note_answer(sender, slot);
+        settle_confirmed(sender, &call->packets);
+        break;
+    case SKY_OUTCOME_REFUSED:
+        note_answer(sender, slot);
+        settle_refused(sender, call);
+        break;
+    default:
+        note_failure(sender, slot);
+        settle_kept(sender, call);
+    }
+}
+
+/* Heartbeat. The packets stay the sender's: the call's list is only emptied. */
+
+static void on_probe_done(struct sky_sender *sender, const struct sky_call *call)
+{
+    sender->probe_due = false;
+    if (call->outcome != SKY_OUTCOME_CONFIRMED)
+        return;
+    sender->keep_alive_due = false;
+    sky_backends_prefer(&sender->backends);
+    sky_log(SKY_LOG_INFO, "reporter: %s answers again", backend_name(sender, call->backend));
+}
+
+static void on_beat_done(struct sky_call *call)
+{
+    struct slot *slot = call->owner;
+    struct sky_sender *sender = slot->sender;
+
+    slot->is_busy = false;
+    call->packets = (struct sky_packets){0};
+    if (slot->is_probe) {
+        on_probe_done(sender, call);
+        return;
+    }
+    note_end(sender, call);
+    bool is_answered = call->outcome == SKY_OUTCOME_CONFIRMED ||
+                       call->outcome == SKY_OUTCOME_REFUSED ||
+                       call->outcome == SKY_OUTCOME_UNSUPPORTED;
+    if (!is_answered) {
+        note_failure(sender, slot);
+        return;
+    }
+    /* A collector of traces alone is a backend too: what it does not take is not asked of it again
+     * before the next beat. */
+    note_answer(sender, slot);
+    tell_failure(sender, call);
+    if (call->kind == SKY_CALL_PROPERTIES)
+        sender->properties_due = false;
+    else
+        sender->keep_alive_due = false;
+}
+
+static void schedule_beat(struct sky_sender *sender, int64_t now)
+{
+    const struct sky_reporter_options *options = sender->parts.options;
+
+    if (sender->is_finishing || now < sender->next_beat_ms)
+        return;
+    sender->next_beat_ms = now + (options->heartbeat_ms > 0 ? options->heartbeat_ms : 1);
+    sender->keep_alive_due = true;
+    if (options->properties_every == 0 || sender->beats++ % options->properties_every == 0)
+        sender->properties_due = true;
+    sender->probe_due = sender->backends.current != 0;
+}
+
+static size_t busy_batches(const struct sky_sender *sender)
+{
+    size_t count = 0;
+
+    for (size_t i = 1; i < MAX_CALLS; i++)
+        count += sender->slots[i].is_busy;
+    return count;
+}
+
+/* As long as no answer has come, one call at a time shows whether the backend works. */
+static bool may_call(const struct sky_sender *sender)
+{
+    return sender->backends.is_up || (busy_batches(sender) == 0 && !sender->slots[0].is_busy);
+}
+
+static bool start(struct sky_sender *sender, struct slot *slot)
+{
+    slot->call.owner = slot;
+    slot->epoch = sender->backends.epoch;
+    slot->is_busy = sender->parts.ops->start(sender->transport, &slot->call);
+    if (slot->is_busy)
+        return true;
+    slot->call.outcome = SKY_OUTCOME_UNAVAILABLE;
+    strcpy(slot->call.error, "memory is out");
+    note_failure(sender, slot);
+    return false;
+}
+
+static void start_beat(struct sky_sender *sender)
+{
+    struct slot *slot = &sender->slots[0];
+    bool is_due = sender->properties_due || sender->keep_alive_due;
+
+    if (!is_due || sender->is_finishing || slot->is_busy || !may_call(sender))
+        return;
+    sender->probe_due &= sender->backends.current != 0;
+    bool is_properties = sender->properties_due && !sender->probe_due;
+    struct sky_packet *packet = is_properties ? sender->properties : sender->keep_alive;
+    slot->is_probe = sender->probe_due;
+    slot->call = (struct sky_call){
+        .kind = is_properties ? SKY_CALL_PROPERTIES : SKY_CALL_KEEP_ALIVE,
+        .backend = slot->is_probe ? 0 : sender->backends.current,
+        .done = on_beat_done,
+    };
+    sky_packets_add(&slot->call.packets, packet);
+    if (!start(sender, slot))
+        slot->call.packets = (struct sky_packets){0};
+}
+
+static struct slot *free_slot(struct sky_sender *sender)
+{
+    for (size_t i = 1; i < MAX_CALLS; i++) {
+        if (!sender->slots[i].is_busy)
+            return &sender->slots[i];
+    }
+    return NULL;
+}
+
+static bool has_batch(const struct sky_sender *sender)
+{
+    const struct sky_packets *queue = &sender->parts.backlog->queue;
+
+    return queue->count > 0 && (sender->is_flushing || sender->suspect_count > 0 ||
+                                queue->bytes >= sender->batch_bytes);
+}
+
+/* false when no batch could start. */
+static bool start_batch(struct sky_sender *sender)
+{
+    struct slot *slot = free_slot(sender);
+
+    if (slot == NULL || !has_batch(sender) || !may_call(sender))
+        return false;
+    /* The search for poison goes one step at a time. */
+    if (sender->suspect_count > 0 && busy_batches(sender) > 0)
+        return false;
+    size_t most = SIZE_MAX;
+    if (sender->suspect_count > 0)
+        most = sender->suspect_count > 1 ? sender->suspect_count / 2 : 1;
+    slot->is_probe = false;
+    slot->call = (struct sky_call){
+        .kind = SKY_CALL_SEGMENTS, .backend = sender->backends.current, .done = on_batch_done};
+    sky_backlog_take(sender->parts.backlog, most, sender->batch_bytes, &slot->call.packets);
+    if (start(sender, slot))
+        return true;
+    sky_backlog_return(sender->parts.backlog, &slot->call.packets);
+    return false;
+}
+
+int64_t sky_sender_run(struct sky_sender *sender)
+{
+    int64_t now = sender->parts.now_ms();
+
+    schedule_beat(sender, now);
+    int64_t next_beat = sender->is_finishing ? INT64_MAX : sender->next_beat_ms;
+    if (sender->parts.backlog->queue.count == 0)
+        sender->is_flushing = sender->is_finishing;
+    if (sky_backends_ready(&sender->backends, now)) {
+        start_beat(sender);
+        while (sky_backends_ready(&sender->backends, now) && start_batch(sender))
+            continue;
+    }
+    if (sky_backends_ready(&sender->backends, now))
+        return next_beat;
+    return sender->backends.ready_ms < next_beat ? sender->backends.ready_ms : next_beat;
+}
+
+bool sky_sender_wait(struct sky_sender *sender, int wake_fd, int timeout_ms)
+{
+    return sender->parts.ops->wait(sender->transport, wake_fd, timeout_ms);
+}
+
+void sky_sender_destroy(struct sky_sender *sender)
+{
+    if (sender == NULL)
+        return;
+    for (size_t i = 0; i < MAX_CALLS; i++) {
+        struct slot *slot = &sender->slots[i];
+        if (!slot->is_busy)
+            continue;
+        sender->parts.ops->cancel(sender->transport, &slot->call);
+        if (slot->call.kind == SKY_CALL_SEGMENTS)
+            sky_backlog_return(sender->parts.backlog, &slot->call.packets);
+    }
+    if (sender->transport != NULL)
+        sender->parts.ops->destroy(sender->transport);
+    free(sender->properties);
+    free(sender->keep_alive);
+    free(sender);
+}

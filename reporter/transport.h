@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How calls reach a backend: a table of functions, so that the sender knows no protocol and tests
+ * bring a transport of their own. Reporter thread only. */
+#ifndef SKY_REPORTER_TRANSPORT_H
+#define SKY_REPORTER_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "reporter/packets.h"
+#include "reporter/reporter.h"
+
+enum sky_call_kind {
+    SKY_CALL_SEGMENTS,   /* any number of SegmentObject */
+    SKY_CALL_PROPERTIES, /* one InstanceProperties */
+    SKY_CALL_KEEP_ALIVE  /* one InstancePingPkg */
+};
+
+/* What a call's end means for what was in it. */
+enum sky_outcome {
+    SKY_OUTCOME_CONFIRMED,
+    SKY_OUTCOME_REFUSED,     /* a backend that works will never take these bytes */
+    SKY_OUTCOME_UNAVAILABLE, /* not taken now: keep, back off, another backend */
+    SKY_OUTCOME_LATE,        /* the deadline passed, or not all was read: as above, and smaller */
+    SKY_OUTCOME_DENIED,      /* the token is wrong: keep, try again slowly */
+    SKY_OUTCOME_UNSUPPORTED  /* the backend does not know the call: keep, try again slowly */
+};
+
+struct sky_call;
+
+typedef void sky_call_done_fn(struct sky_call *call);
+
+/* The sender's, untouched by it from start to done or cancel. */
+struct sky_call {
+    enum sky_call_kind kind;
+    size_t backend;             /* index into the options' backends */
+    struct sky_packets packets; /* only read by the transport */
+    sky_call_done_fn *done;
+    void *owner;
+    /* Set before done. */
+    enum sky_outcome outcome;
+    uint64_t sent_bytes; /* of the body */
+    char error[200];     /* what happened, when not confirmed */
+};
+
+struct sky_transport;
+
+struct sky_transport_ops {
+    /* Options are borrowed for the transport's life. NULL when memory is out. */
+    struct sky_transport *(*create)(const struct sky_reporter_options *options);
+    /* Begins a call; done is called later, from wait. false: memory is out, done is not called. */
+    bool (*start)(struct sky_transport *transport, struct sky_call *call);
+    /* Moves calls on until there was something to do, wake_fd is readable, or the time is over.
+     * Returns whether wake_fd is readable. */
+    bool (*wait)(struct sky_transport *transport, int wake_fd, int timeout_ms);
+    /* Ends a call at once; done is not called. */
+    void (*cancel)(struct sky_transport *transport, struct sky_call *call);
+    void (*destroy)(struct sky_transport *transport); /* no call may be under way */
+};
+
+extern const struct sky_transport_ops sky_transport_grpc;
+extern const struct sky_transport_ops sky_transport_http;
+
+/* sky_reporter_new_with: as sky_reporter_new, over a transport of the caller's; NULL for none. */
+struct sky_reporter *sky_reporter_new_with(const struct sky_reporter_options *options,
+                                           const struct sky_transport_ops *ops);
+
+#endif

@@ -166,6 +166,7 @@ static void accept_message(struct sky_stitch *stitch, struct sky_stitch_entry *e
         return;
     }
     note_arrival(&entry->part, message);
+    sky_stitch_table_see_helper(&stitch->table, entry->upstream);
     if (make_room(stitch, size, entry)) {
         take(stitch, entry, message);
         return;

@@ -10,6 +10,7 @@
 #include "proxy/stitch_channel.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -80,18 +81,19 @@ static void rest_listener(struct sky_stitch_channel *channel)
 }
 
 /* Anybody on the machine can reach an abstract name. Nothing depends on who it is: a stranger would
- * have to know the id of an open segment. But the owner of the machine may want to know. */
+ * have to know the id of an open segment. But the owner of the machine may want to know, once. */
 static void note_peer(int fd)
 {
-    static struct sky_log_limit limit;
+    static atomic_flag noted = ATOMIC_FLAG_INIT;
     struct ucred peer;
     socklen_t len = sizeof(peer);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
         return;
-    if (peer.uid != geteuid() && peer.uid != 0)
-        sky_log_limited(&limit, SKY_LOG_INFO,
-                        "stitch.channel: process %d of user %u connects; the proxy runs as user %u",
-                        (int)peer.pid, (unsigned)peer.uid, (unsigned)geteuid());
+    if (peer.uid == geteuid() || peer.uid == 0 || atomic_flag_test_and_set(&noted))
+        return;
+    sky_log(SKY_LOG_INFO,
+            "stitch.channel: process %d of user %u connects; the proxy runs as user %u",
+            (int)peer.pid, (unsigned)peer.uid, (unsigned)geteuid());
 }
 
 static void add_connection(struct sky_stitch_channel *channel, int fd)

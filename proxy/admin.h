@@ -8,8 +8,8 @@
 
 #include "proxy/server.h"
 
-/* sky_admin_register: installs the pages' handler on a path of the admin host. The server is borrowed
- * for the life of the configuration. */
+/* sky_admin_register: installs the pages' handler on a path of the admin host. The server is
+ * borrowed for the life of the configuration. */
 void sky_admin_register(h2o_pathconf_t *path, struct sky_server *server);
 
 #endif

@@ -214,7 +214,7 @@ void sky_command_help(FILE *out)
           "  --print-reference  print all options and counters as Markdown, and end\n"
           "  --version, --help\n"
           "\n"
-          "  ADDR is host:port, [v6]:port, :port (to listen only) or unix:/path\n"
+          "  ADDR is host:port, [v6]:port, :port or unix:/path\n"
           "\n"
           "The environment comes between command line and file: SW_AGENT_NAME,\n"
           "SW_AGENT_COLLECTOR_BACKEND_SERVICES and the other names of the Python agent, and\n"

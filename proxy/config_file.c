@@ -94,10 +94,11 @@ static void read_listen(struct file *file, const yaml_node_t *node)
             if (!read_members(file, item, "listen", &address, 1, "{address: ADDR}"))
                 continue;
         }
-        const char *text = sky_yaml_text(&file->yaml, address.value, "listen", SKY_ACCEPTED_LISTEN);
+        const char *text =
+            sky_yaml_text(&file->yaml, address.value, "listen", SKY_ACCEPTED_ADDRESS);
         const char *problem = text != NULL ? sky_config_add_listener(file->config, text) : NULL;
         if (problem != NULL)
-            report(file, address.value, "listen", text, problem, SKY_ACCEPTED_LISTEN);
+            report(file, address.value, "listen", text, problem, SKY_ACCEPTED_ADDRESS);
     }
 }
 
@@ -107,10 +108,10 @@ static void read_servers(struct file *file, const yaml_node_t *node, const char 
     const yaml_node_t *item;
     size_t errors = file->yaml.problems->errors;
     for (size_t i = 0; (item = sky_yaml_item(&file->yaml, node, i)) != NULL; i++) {
-        const char *text = sky_yaml_text(&file->yaml, item, path, SKY_ACCEPTED_SERVER);
+        const char *text = sky_yaml_text(&file->yaml, item, path, SKY_ACCEPTED_ADDRESS);
         const char *problem = text != NULL ? sky_config_add_server(upstream, text) : NULL;
         if (problem != NULL)
-            report(file, item, path, text, problem, SKY_ACCEPTED_SERVER);
+            report(file, item, path, text, problem, SKY_ACCEPTED_ADDRESS);
     }
     if (upstream->server_count == 0 && errors == file->yaml.problems->errors)
         report(file, node, path, NULL, "is empty", "[ADDR, ...]");
@@ -139,13 +140,28 @@ static void read_upstreams(struct file *file, const yaml_node_t *node)
     }
 }
 
+static void report_upstream(const struct file *file, const yaml_node_t *node, const char *name)
+{
+    const char *nearest = NULL;
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < file->config->upstream_count; i++) {
+        if (sky_problem_nearer(name, file->config->upstreams[i].name, &best))
+            nearest = file->config->upstreams[i].name;
+    }
+    sky_yaml_report(&file->yaml, node,
+                    (struct sky_problem){.option = "routes.upstream",
+                                         .value = name,
+                                         .what = "is not among upstreams",
+                                         .nearest = nearest});
+}
+
 static void read_routes(struct file *file, const yaml_node_t *node)
 {
     static const char accepted[] = "{path: /PREFIX, upstream: NAME}";
     const yaml_node_t *item;
     for (size_t i = 0; (item = sky_yaml_item(&file->yaml, node, i)) != NULL; i++) {
-        struct member path = {.name = "path", .value = NULL};
-        struct member members[] = {path, {.name = "upstream", .value = NULL}};
+        struct member members[] = {{.name = "path", .value = NULL},
+                                   {.name = "upstream", .value = NULL}};
         if (!read_members(file, item, "routes", members, 2, accepted))
             continue;
         const char *prefix = sky_yaml_text(&file->yaml, members[0].value, "routes.path", accepted);
@@ -156,7 +172,7 @@ static void read_routes(struct file *file, const yaml_node_t *node)
         const struct sky_upstream_config *upstream = sky_config_find_upstream(file->config, name);
         const char *problem = NULL;
         if (upstream == NULL)
-            report(file, members[1].value, "routes.upstream", name, "is not among upstreams", NULL);
+            report_upstream(file, members[1].value, name);
         else
             problem = sky_config_add_route(file->config, prefix, upstream);
         if (problem != NULL)

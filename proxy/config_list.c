@@ -2,6 +2,7 @@
 /* Growing and emptying of listeners, upstreams and routes. */
 #include "proxy/config_list.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,9 +66,12 @@ const char *sky_config_add_upstream(struct sky_config *config, const char *name,
 const char *sky_config_add_server(struct sky_upstream_config *upstream, const char *address)
 {
     struct sky_address server;
+    char here[32];
+    if (address[0] == ':') { /* all addresses of this host: the app is on one of them */
+        snprintf(here, sizeof(here), "127.0.0.1%s", address);
+        address = here;
+    }
     const char *problem = sky_address_parse(address, &server);
-    if (problem == NULL && server.host != NULL && server.host[0] == '\0')
-        problem = "names no host";
     struct sky_address *grown = NULL;
     if (problem == NULL) {
         grown = realloc(upstream->servers, (upstream->server_count + 1) * sizeof(*grown));
@@ -157,7 +161,7 @@ void sky_config_replace_listeners(struct sky_config *config, const struct sky_st
     for (size_t i = 0; i < items->count; i++) {
         const char *problem = sky_config_add_listener(config, items->items[i]);
         if (problem != NULL)
-            report(problem, items->items[i], SKY_ACCEPTED_LISTEN, place, name, problems);
+            report(problem, items->items[i], SKY_ACCEPTED_ADDRESS, place, name, problems);
     }
 }
 
@@ -171,7 +175,7 @@ void sky_config_replace_upstreams(struct sky_config *config, const struct sky_st
     for (size_t i = 0; problem == NULL && i < items->count; i++) {
         const char *defect = sky_config_add_server(upstream, items->items[i]);
         if (defect != NULL)
-            report(defect, items->items[i], SKY_ACCEPTED_SERVER, place, name, problems);
+            report(defect, items->items[i], SKY_ACCEPTED_ADDRESS, place, name, problems);
     }
     if (problem == NULL)
         problem = sky_config_add_route(config, "/", &config->upstreams[0]);

@@ -9,8 +9,7 @@
 #include "proxy/config_problem.h"
 
 /* What an error line says of addresses. */
-#define SKY_ACCEPTED_LISTEN "host:port, [v6]:port, :port or unix:/path"
-#define SKY_ACCEPTED_SERVER "host:port, [v6]:port or unix:/path"
+#define SKY_ACCEPTED_ADDRESS "host:port, [v6]:port, :port or unix:/path"
 
 /* All add functions append and return NULL, or a static sentence: then nothing was added. */
 
@@ -20,7 +19,7 @@ const char *sky_config_add_listener(struct sky_config *config, const char *addre
 const char *sky_config_add_upstream(struct sky_config *config, const char *name,
                                     struct sky_upstream_config **upstream);
 
-/* sky_config_add_server: an address without a host is refused: it can only be listened on. */
+/* sky_config_add_server: `:port` is 127.0.0.1:port. */
 const char *sky_config_add_server(struct sky_upstream_config *upstream, const char *address);
 
 /* sky_config_add_route: after all upstreams. The longest prefix is put first. */

@@ -91,9 +91,8 @@ static void write_lists(FILE *out)
         "  upstream.\n"
         "* `--listen` and `SKYSTITCH_LISTEN` replace `listen`; `--upstream` and\n"
         "  `SKYSTITCH_UPSTREAM` replace `upstreams` and `routes`.\n"
-        "* An address is `host:port`, `[v6]:port` or `unix:/path`; to listen also `:port`, which "
-        "is\n"
-        "  all addresses of the host, IPv6 and IPv4.\n",
+        "* An address is `host:port`, `[v6]:port`, `unix:/path` or `:port`. The last one listens\n"
+        "  on all addresses of the host, IPv6 and IPv4; of an upstream it is 127.0.0.1.\n",
         out);
 }
 

@@ -3,6 +3,7 @@
 #include "proxy/metrics.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -134,10 +135,17 @@ static void write_sample(const struct sky_metrics *metrics, size_t row, FILE *ou
     }
 }
 
+static bool is_absent(const struct sky_metrics *metrics, size_t row)
+{
+    double gauge;
+    memcpy(&gauge, (const char *)metrics + sky_metrics_table[row].offset, sizeof(gauge));
+    return sky_metrics_table[row].type == SKY_METRIC_GAUGE && isnan(gauge);
+}
+
 void sky_metrics_write(const struct sky_metrics *metrics, FILE *out)
 {
     for (size_t first = 0; first < sky_metrics_count; first++) {
-        if (!is_first(first))
+        if (!is_first(first) || is_absent(metrics, first))
             continue;
         write_help(first, out);
         for (size_t i = first; i < sky_metrics_count; i++) {

@@ -21,7 +21,7 @@ enum sky_gauge {
 struct sky_metrics {
     uint64_t workers[SKY_COUNTER_COUNT]; /* summed over them */
     struct sky_reporter_counters reporter;
-    double gauges[SKY_GAUGE_COUNT];
+    double gauges[SKY_GAUGE_COUNT]; /* NAN: left out */
 };
 
 /* A row of the table: one sample. Rows of one metric need not stand together. */

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from harness import Collector, Origin, Skystitch, Stage, free_port, until
+from harness.process import ROOT
 from harness.skystitch import run
 
 FILE = """\
@@ -24,11 +26,11 @@ MISTAKES = {
     "unknown key": (FILE + "agent: {servce: shop}\n", ["skystitch.yaml:7:9", "agent.servce", "agent.service"]),
     "unknown section": (FILE + "repoter: {}\n", ["skystitch.yaml:7:1", "repoter", "reporter"]),
     "bad duration": (FILE + "stitch: {hold: soon}\n", ["skystitch.yaml:7:16", "stitch.hold", "soon", "250ms"]),
-    "bad size": (FILE + "reporter: {memory: much}\n", ["skystitch.yaml:7:20", "reporter.memory", "much", "64MiB"]),
+    "bad size": (FILE + "reporter: {memory: much}\n", ["skystitch.yaml:7:20", "reporter.memory", "much", "16MiB"]),
     "bad choice": (FILE + "agent: {mode: bridge}\n", ["skystitch.yaml:7:15", "agent.mode", "stitch", "gateway"]),
     "out of range": (FILE + "workers: 0\n", ["skystitch.yaml:7:10", "workers"]),
     "bad address": (FILE.replace(":8080", "8080x"), ["skystitch.yaml:2:15", "8080x"]),
-    "no such upstream": (FILE.replace("upstream: app", "upstream: ap"), ["skystitch.yaml:6:28", "ap", "app"]),
+    "no such upstream": (FILE.replace("upstream: app", "upstream: ap"), ["skystitch.yaml:6:27", "ap"]),
     "twice": (FILE + "workers: 1\nworkers: 2\n", ["skystitch.yaml:8:1", "workers"]),
     "not YAML": (FILE + "agent: [}\n", ["skystitch.yaml:7:"]),
     "a list for a section": (FILE + "agent: []\n", ["skystitch.yaml:7:8", "agent"]),
@@ -52,11 +54,11 @@ COMMAND_LINES = {
     "no value": (["--listen"], ["--listen"]),
     "unknown setting": (["--set", "agent.servce=x"], ["agent.servce", "agent.service"]),
     "bad setting": (["--set", "stitch.hold=soon"], ["stitch.hold", "soon"]),
-    "setting without =": (["--set", "stitch.hold"], ["stitch.hold"]),
+    "setting without =": (["--set", "stitch.hold"], ["--set", "key=value"]),
     "bad listen": (["--listen", "nowhere"], ["--listen", "nowhere"]),
     "no file": (["--config", "/nonexistent/skystitch.yaml"], ["/nonexistent/skystitch.yaml", "No such file"]),
     "no upstream": (["--listen", ":8080"], ["--upstream"]),
-    "left over": (["--listen", ":8080", "--upstream", ":8000", "stray"], ["stray"]),
+    "left over": (["--listen", ":8080", "--upstream", "127.0.0.1:8000", "stray"], ["stray"]),
 }
 
 
@@ -70,7 +72,7 @@ def test_a_mistake_on_the_command_line(kind: str) -> None:
 
 
 def test_a_mistake_in_the_environment() -> None:
-    line = ["--listen", ":8080", "--upstream", ":8000", "--check"]
+    line = ["--listen", ":8080", "--upstream", "127.0.0.1:8000", "--check"]
     done = run(*line, env={"SKYSTITCH_STITCH_HOLD": "soon"})
     assert done.returncode == 2
     assert "SKYSTITCH_STITCH_HOLD" in done.stderr
@@ -125,7 +127,7 @@ def test_precedence(stage: Stage) -> None:
 
 def test_secrets_are_masked(stage: Stage) -> None:
     done = run(
-        *("--listen", ":8080", "--upstream", ":8000", "--print-config"),
+        *("--listen", ":8080", "--upstream", "127.0.0.1:8000", "--print-config"),
         env={"SKYSTITCH_TOKEN": "s3cret-1", "SW_AGENT_AUTHENTICATION": "s3cret-2"},
     )
     assert done.returncode == 0
@@ -199,3 +201,17 @@ def test_the_json_of_the_admin_page_is_the_configuration(stage: Stage) -> None:
     assert shown["stitch"]["hold"] == "123ms"
     assert json.dumps(shown).count("127.0.0.1") >= 2
     until(lambda: proxy.is_ready(), "still ready")
+
+
+def test_the_reference_is_this_programs() -> None:
+    done = run("--print-reference")
+    assert done.returncode == 0
+    assert done.stdout == (ROOT / "docs" / "reference.md").read_text(), (
+        "write it anew: skystitch --print-reference > docs/reference.md"
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda path: path.name)
+def test_the_files_we_ship_are_sound(path: Path) -> None:
+    done = run("--config", str(path), "--check")
+    assert (done.returncode, done.stderr) == (0, "")

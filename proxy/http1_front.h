@@ -4,7 +4,9 @@
  *
  * A request is handed to h2o's handlers once its head passed the checks of http1_head.h and its
  * body is whole (in memory, or in an unlinked file mapped as req->entity). Reading goes on while it
- * runs, so that a client's going away reaches generator->stop at once. Loop thread only. */
+ * runs, so that a client's going away reaches generator->stop at once. When a request is disposed
+ * of, timestamps.response_end_at says whether its answer was whole: it is zero when the client went
+ * away, or was cut off, before the last byte. Loop thread only. */
 #ifndef SKY_PROXY_HTTP1_FRONT_H
 #define SKY_PROXY_HTTP1_FRONT_H
 
@@ -16,11 +18,16 @@
 /* The connections of one event loop. */
 struct sky_front;
 
+/* sky_front_prepare: takes libh2o's own chunked encoder out of all paths, since the front does the
+ * framing of answers itself. After hosts and paths are registered, before h2o_context_init. */
+void sky_front_prepare(h2o_globalconf_t *config);
+
 /* sky_front_new: all pointers are borrowed for the front's life. counters may be NULL. */
 struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
                                 const struct sky_config *config, struct sky_counters *counters);
 
-/* sky_front_accept: takes over an accepted socket. */
+/* sky_front_accept: takes over an accepted socket. A client that shuts its sending side while a
+ * request runs counts as gone, as with nginx: the two cannot be told apart. */
 void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);
 
 /* sky_front_drain: idle connections close now, others after the answer under way (which says
@@ -36,16 +43,18 @@ void sky_front_close_all(struct sky_front *front);
 /* sky_front_destroy: closes what is left. */
 void sky_front_destroy(struct sky_front *front);
 
-/* sky_front_refusal: the status with which the front has refused this request's body (413 too
- * large, 408 no progress), else 0. The handler traces the request and answers with that status; the
- * connection closes after it. */
+/* sky_front_refusal: the status with which the front has refused this request's body, else 0: 400
+ * malformed chunks, 408 no progress, 413 too large, 503 and 507 it could not be buffered. There is
+ * no entity then. The handler traces the request and answers with that status; the connection
+ * closes after it. */
 int sky_front_refusal(h2o_req_t *req);
 
 /* sky_front_inform: passes an interim answer (1xx but 101) on. Dropped for HTTP/1.0 clients and for
  * connections of another kind. Fields are copied. */
 void sky_front_inform(h2o_req_t *req, int status, const h2o_header_t *fields, size_t field_count);
 
-/* sky_front_received: when the first byte of the request line was read; microseconds since 1970. */
+/* sky_front_received_us: when the first byte of the request line was read; microseconds since 1970.
+ */
 static inline int64_t sky_front_received_us(const h2o_req_t *req)
 {
     return (int64_t)req->timestamps.request_begin_at.tv_sec * 1000000 +

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/site.h"
 
+#include "proxy/http1_front.h"
+
 void sky_site_init(struct sky_site *site)
 {
     h2o_config_init(&site->globalconf);
@@ -11,6 +13,7 @@ void sky_site_init(struct sky_site *site)
     site->path = h2o_config_register_path(host, "/", 0);
     site->path->error_log.emit_request_errors = 0;
     host->fallback_path.error_log.emit_request_errors = 0;
+    sky_front_prepare(&site->globalconf);
 }
 
 void sky_site_fini(struct sky_site *site)

@@ -12,16 +12,17 @@ enum { VERSION, COMPONENT, BEGIN, DURATION, MORE, HANDLER, OPERATION, FIELD_COUN
 /* Returns the number of fields, FIELD_COUNT + 1 for more. */
 static size_t split(struct sky_text value, struct sky_text fields[FIELD_COUNT])
 {
-    size_t count = 0, begin = 0;
-    for (size_t i = 0; i <= value.len; i++) {
-        if (i != value.len && value.base[i] != ';')
-            continue;
+    size_t count = 0;
+    for (;;) {
+        const char *end = value.len != 0 ? memchr(value.base, ';', value.len) : NULL;
+        size_t len = end != NULL ? (size_t)(end - value.base) : value.len;
         if (count == FIELD_COUNT)
             return FIELD_COUNT + 1;
-        fields[count++] = sky_text(value.base + begin, i - begin);
-        begin = i + 1;
+        fields[count++] = sky_text(value.base, len);
+        if (end == NULL)
+            return count;
+        value = sky_text(end + 1, value.len - len - 1);
     }
-    return count;
 }
 
 static bool parse_number(struct sky_text text, size_t max_digits, int64_t *number)
@@ -70,15 +71,29 @@ static int hex_digit(char c)
     return -1;
 }
 
+static bool is_plain(struct sky_text text)
+{
+    bool plain = true;
+    for (size_t i = 0; i < text.len; i++)
+        plain &= text.base[i] >= 0x21 && text.base[i] <= 0x7e; /* no branch: in one go by SIMD */
+    return plain;
+}
+
 /* Decodes %XX into storage. The result is text: UTF-8 without NUL. */
 static bool decode(struct sky_text text, char *storage, struct sky_text *decoded)
 {
-    size_t len = 0;
-    bool escaped = false;
-    for (size_t i = 0; i < text.len; i++) {
+    *decoded = sky_text(storage, text.len);
+    if (text.len == 0)
+        return true;
+    if (!is_plain(text))
+        return false;
+    const char *escape = memchr(text.base, '%', text.len);
+    size_t len = escape != NULL ? (size_t)(escape - text.base) : text.len;
+    memcpy(storage, text.base, len);
+    if (escape == NULL)
+        return true;
+    for (size_t i = len; i < text.len; i++) {
         char c = text.base[i];
-        if (c < 0x21 || c > 0x7e)
-            return false;
         if (c == '%') {
             if (text.len - i < 3)
                 return false;
@@ -87,12 +102,11 @@ static bool decode(struct sky_text text, char *storage, struct sky_text *decoded
                 return false;
             c = (char)(high << 4 | low);
             i += 2;
-            escaped = true;
         }
         storage[len++] = c;
     }
     *decoded = sky_text(storage, len);
-    return !escaped || sky_utf8_valid(*decoded);
+    return sky_utf8_valid(*decoded);
 }
 
 static bool parse_fields(const struct sky_text fields[FIELD_COUNT], char *storage,

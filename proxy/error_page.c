@@ -23,6 +23,8 @@ static const char *reason_of(int status)
         return "Service Unavailable";
     case 504:
         return "Gateway Timeout";
+    case 507:
+        return "Insufficient Storage";
     default:
         return "Error";
     }

@@ -56,10 +56,9 @@ struct exchange {
     struct sky_upstream_server *server; /* of the attempt */
     size_t servers_left;                /* to be tried when one does not take the connection */
     bool reused;                        /* the attempt's connection has carried an answer before */
-    bool answered;                      /* the app's head was handed to h2o */
-    bool sending;                       /* until h2o calls proceed */
-    bool head_held;                     /* the head waits for the body's first bytes */
-    bool gone;                          /* the client */
+    bool head_held; /* h2o is not told of the head: it waits for the body's first bytes */
+    bool sending;   /* until h2o calls proceed */
+    bool cut;       /* h2o was told to cut the answer */
     enum sky_failure failure;
     struct sky_dial dial;
     struct sky_back back;
@@ -99,15 +98,26 @@ static void log_failure(const struct exchange *exchange)
                     defect != NULL ? defect : "");
 }
 
-/* Nothing of an answer has been handed to h2o. */
+/* Nothing of an answer has been handed to h2o yet. */
 static void finish_with_page(struct exchange *exchange, enum sky_failure failure)
 {
     exchange->state = FINISHED;
     exchange->failure = failure;
-    sky_count(&exchange->worker->counters, sky_failure_info(failure)->counter);
-    if (sky_failure_info(failure)->status >= 500)
-        log_failure(exchange);
     sky_error_page_send(exchange->req, failure);
+}
+
+static void note_failure(struct exchange *exchange, enum sky_failure failure)
+{
+    exchange->failure = failure;
+    sky_count(&exchange->worker->counters, sky_failure_info(failure)->counter);
+    if (exchange->server != NULL)
+        log_failure(exchange);
+}
+
+static void fail(struct exchange *exchange, enum sky_failure failure)
+{
+    note_failure(exchange, failure);
+    finish_with_page(exchange, failure);
 }
 
 /* --- answer --- */
@@ -118,9 +128,13 @@ static void send_part(struct exchange *exchange, const struct sky_back_part *par
     h2o_iovec_t pieces[SKY_BACK_MAX_PIECES]; /* h2o changes them */
 
     memcpy(pieces, part->pieces, part->count * sizeof(pieces[0]));
+    if (exchange->head_held) {
+        exchange->head_held = false;
+        h2o_timeout_unlink(&exchange->head_timer);
+        h2o_start_response(exchange->req, &exchange->super);
+    }
     exchange->sending = true;
-    exchange->head_held = false;
-    h2o_timeout_unlink(&exchange->head_timer);
+    exchange->cut = state == H2O_SEND_STATE_ERROR;
     if (state != H2O_SEND_STATE_IN_PROGRESS)
         exchange->state = FINISHED;
     h2o_send(exchange->req, pieces, part->count, state);
@@ -134,10 +148,11 @@ static void relay(struct exchange *exchange)
     const struct sky_back_part *part = sky_back_take(&exchange->back);
     if (exchange->back.state == SKY_BACK_WHOLE) {
         send_part(exchange, part, H2O_SEND_STATE_FINAL);
+    } else if (exchange->back.state == SKY_BACK_FAILED && exchange->head_held) {
+        h2o_timeout_unlink(&exchange->head_timer);
+        fail(exchange, exchange->back.failure); /* just in time for a page */
     } else if (exchange->back.state == SKY_BACK_FAILED) {
-        exchange->failure = exchange->back.failure;
-        sky_count(&exchange->worker->counters, sky_failure_info(exchange->failure)->counter);
-        log_failure(exchange);
+        note_failure(exchange, exchange->back.failure);
         send_part(exchange, part, H2O_SEND_STATE_ERROR);
     } else if (part->count != 0) {
         send_part(exchange, part, H2O_SEND_STATE_IN_PROGRESS);
@@ -164,13 +179,12 @@ static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
     relay(exchange);
 }
 
+/* The client has gone. Dispose follows, but maybe not at once. */
 static void on_stop(h2o_generator_t *generator, h2o_req_t *req)
 {
     struct exchange *exchange = (struct exchange *)generator;
 
     (void)req;
-    exchange->gone = true;
-    h2o_timeout_unlink(&exchange->head_timer);
     sky_back_cancel(&exchange->back);
 }
 
@@ -199,11 +213,7 @@ static void on_answered(struct sky_back *back, const struct sky_answer *answer)
     }
     sky_exchange_fill_response(exchange->req, answer);
     exchange->state = RELAYING;
-    exchange->answered = true;
     exchange->head_held = true;
-    exchange->super.proceed = on_proceed;
-    exchange->super.stop = on_stop;
-    h2o_start_response(exchange->req, &exchange->super);
 }
 
 /* A kept connection may have been closed by the server just as the request went out. */
@@ -225,7 +235,7 @@ static void on_progress(struct sky_back *back)
         sky_count(&exchange->worker->counters, SKY_COUNT_upstream_retries);
         start_attempt(exchange, exchange->server, true);
     } else {
-        finish_with_page(exchange, back->failure);
+        fail(exchange, back->failure);
     }
 }
 
@@ -278,7 +288,7 @@ static void on_dialled(struct sky_dial *dial, struct sky_upstream_conn *conn,
     if (conn != NULL)
         write_request(exchange, conn);
     else if (!try_next_server(exchange, failure))
-        finish_with_page(exchange, failure);
+        fail(exchange, failure);
 }
 
 static void start_attempt(struct exchange *exchange, struct sky_upstream_server *server, bool fresh)
@@ -324,40 +334,42 @@ static const struct sky_route_config *find_route(const struct sky_config *config
 
 /* --- life --- */
 
-static void count_answer(struct exchange *exchange)
+/* Whether the client left before the last byte was out. HTTP/1 tells, by the time of that byte. */
+static bool client_gone(const struct exchange *exchange)
 {
-    struct sky_counters *counters = &exchange->worker->counters;
-    int status = exchange->req->res.status;
+    const h2o_req_t *req = exchange->req;
 
-    if (exchange->gone)
-        sky_count(counters, SKY_COUNT_client_gone);
-    if (exchange->state < RELAYING || status < 200 || status > 599)
-        return;
-    sky_count(counters, (enum sky_counter)(SKY_COUNT_responses_2xx + status / 100 - 2));
+    if (exchange->state != FINISHED)
+        return true;
+    return !exchange->cut && req->version < 0x200 && req->timestamps.response_end_at.tv_sec == 0;
+}
+
+static void end_trace(struct exchange *exchange)
+{
+    bool began =
+        exchange->state == FINISHED || (exchange->state == RELAYING && !exchange->head_held);
+    struct sky_trace_outcome outcome = {
+        .status = began ? exchange->req->res.status : 0,
+        .body_bytes = exchange->req->bytes_sent,
+        .client_gone = client_gone(exchange),
+        .cut = exchange->cut,
+        .failure = exchange->failure != SKY_FAILURE_NONE ? sky_failure_info(exchange->failure)->text
+                                                         : NULL,
+    };
+
+    sky_trace_end(exchange->trace, &outcome);
 }
 
 static void on_dispose(void *arg)
 {
     struct exchange *exchange = arg;
-    const h2o_req_t *req = exchange->req;
 
-    exchange->gone |= exchange->state != FINISHED;
     h2o_timeout_unlink(&exchange->head_timer);
     h2o_timeout_unlink(&exchange->start_timer);
     sky_dial_cancel(&exchange->dial);
     sky_back_fini(&exchange->back);
-    count_answer(exchange);
-    if (exchange->trace == NULL)
-        return;
-    struct sky_trace_outcome outcome = {
-        .status = exchange->state >= RELAYING ? req->res.status : 0,
-        .body_bytes = req->bytes_sent,
-        .client_gone = exchange->gone,
-        .cut = exchange->back.state == SKY_BACK_FAILED && exchange->answered && !exchange->gone,
-        .failure = exchange->failure != SKY_FAILURE_NONE ? sky_failure_info(exchange->failure)->text
-                                                         : NULL,
-    };
-    sky_trace_end(exchange->trace, &outcome);
+    if (exchange->trace != NULL)
+        end_trace(exchange);
 }
 
 static struct exchange *create(h2o_req_t *req)
@@ -365,6 +377,7 @@ static struct exchange *create(h2o_req_t *req)
     struct exchange *exchange = h2o_mem_alloc_shared(&req->pool, sizeof(*exchange), on_dispose);
 
     memset(exchange, 0, sizeof(*exchange));
+    exchange->super = (h2o_generator_t){on_proceed, on_stop};
     exchange->worker = sky_worker_of(req);
     exchange->req = req;
     exchange->head_timer.cb = on_head_timer;
@@ -373,40 +386,44 @@ static struct exchange *create(h2o_req_t *req)
     return exchange;
 }
 
-static enum sky_failure refusal_of(h2o_req_t *req, struct exchange *exchange)
+/* What the front found wrong with the body. */
+static enum sky_failure body_refusal(int status)
 {
-    switch (sky_front_refusal(req)) {
-    case 0:
-        break;
+    switch (status) {
+    case 400:
+        return SKY_FAILURE_BODY_MALFORMED;
     case 408:
         return SKY_FAILURE_BODY_TIMEOUT;
     case 413:
         return SKY_FAILURE_BODY_TOO_LARGE;
+    case 507:
+        return SKY_FAILURE_BODY_DISK_FULL;
     default:
-        return SKY_FAILURE_BAD_REQUEST;
+        return SKY_FAILURE_BODY_UNBUFFERED;
     }
-    exchange->back.defect = sky_forward_check(req);
-    return exchange->back.defect != NULL ? SKY_FAILURE_BAD_REQUEST : SKY_FAILURE_NONE;
 }
 
 static int on_req(h2o_handler_t *handler, h2o_req_t *req)
 {
     struct exchange *exchange = create(req);
-    const struct sky_config *config = exchange->worker->config;
-    enum sky_failure refusal = refusal_of(req, exchange);
-    const struct sky_route_config *route = find_route(config, req);
+    struct sky_worker *worker = exchange->worker;
+    const struct sky_route_config *route = find_route(worker->config, req);
+    int refused = sky_front_refusal(req);
 
     (void)handler;
-    if (refusal != SKY_FAILURE_NONE || route == NULL) {
-        finish_with_page(exchange, refusal != SKY_FAILURE_NONE ? refusal : SKY_FAILURE_NO_ROUTE);
-        return 0;
+    if (refused != 0) {
+        finish_with_page(exchange, body_refusal(refused));
+    } else if (sky_forward_check(req) != NULL) {
+        fail(exchange, SKY_FAILURE_BAD_REQUEST);
+    } else if (route == NULL) {
+        fail(exchange, SKY_FAILURE_NO_ROUTE);
+    } else {
+        exchange->upstream = worker->upstreams[route->upstream - worker->config->upstreams];
+        if (req->version < 0x200)
+            start(exchange);
+        else /* a stream that is reset in the read that began it never touches the upstream */
+            h2o_timeout_link(worker->ctx.loop, &worker->ctx.zero_timeout, &exchange->start_timer);
     }
-    exchange->upstream = exchange->worker->upstreams[route->upstream - config->upstreams];
-    if (req->version < 0x200)
-        start(exchange);
-    else /* a stream that is reset in the read that began it never touches the upstream */
-        h2o_timeout_link(exchange->worker->ctx.loop, &exchange->worker->ctx.zero_timeout,
-                         &exchange->start_timer);
     return 0;
 }
 

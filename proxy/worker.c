@@ -173,6 +173,8 @@ void sky_worker_destroy(struct sky_worker *worker)
     if (worker->stitch != NULL)
         sky_stitch_destroy(worker->stitch);
     h2o_multithread_unregister_receiver(worker->ctx.queue, &worker->stop_receiver);
+    /* h2o's shutdown leaves its second GOAWAY on a timer, and asserts here that none is left */
+    h2o_timeout_unlink(&worker->ctx.http2._graceful_shutdown_timeout);
     h2o_loop_t *loop = worker->ctx.loop;
     h2o_context_dispose(&worker->ctx);
     h2o_evloop_destroy(loop);

@@ -210,6 +210,8 @@ static void on_answered(struct sky_back *back, const struct sky_answer *answer)
     if (exchange->trace != NULL) {
         sky_trace_answered(exchange->trace);
         sky_trace_stitch(exchange->trace, answer->stitch, answer->stitch_count);
+        if (answer->stitch_data_count != 0)
+            sky_trace_stitch_data(exchange->trace, answer->stitch_data, answer->stitch_data_count);
     }
     sky_exchange_fill_response(exchange->req, answer);
     exchange->state = RELAYING;

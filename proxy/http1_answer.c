@@ -129,24 +129,31 @@ static bool is_hop_by_hop(struct sky_text name)
     }
 }
 
+/* Fields of the helper's protocol; whatever begins like one is taken out. */
+static bool take_stitch(struct sky_text name, struct sky_text value, struct sky_answer *answer)
+{
+    const struct sky_text stitch = SKY_TEXT("sw8-stitch"), data = SKY_TEXT("sw8-stitch-data");
+
+    if (name.len < stitch.len || !sky_text_equal_nocase(sky_text(name.base, stitch.len), stitch))
+        return false;
+    if (name.len == stitch.len && answer->stitch_count++ == 0)
+        answer->stitch = value;
+    if (sky_text_equal_nocase(name, data) && answer->stitch_data_count++ == 0)
+        answer->stitch_data = value;
+    return true;
+}
+
 static const char *take_field(struct sky_text name, struct sky_text value,
                               struct sky_answer *answer, struct control *control)
 {
-    const struct sky_text stitch = SKY_TEXT("sw8-stitch");
-
     if (name.len == 14 && sky_text_equal_nocase(name, SKY_TEXT("content-length")))
         return read_length(value, answer, control);
     if (name.len == 17 && sky_text_equal_nocase(name, SKY_TEXT("transfer-encoding")))
         return read_coding(value, control);
     if (name.len == 10 && sky_text_equal_nocase(name, SKY_TEXT("connection")))
         return read_connection(value, control);
-    if (is_hop_by_hop(name))
+    if (is_hop_by_hop(name) || take_stitch(name, value, answer))
         return NULL;
-    if (name.len >= stitch.len && sky_text_equal_nocase(sky_text(name.base, stitch.len), stitch)) {
-        if (name.len == stitch.len && answer->stitch_count++ == 0)
-            answer->stitch = value;
-        return NULL;
-    }
     if (answer->field_count == SKY_ANSWER_MAX_FIELDS)
         return "too many fields";
     answer->fields[answer->field_count++] = (struct sky_answer_field){name, value};

@@ -39,8 +39,10 @@ struct sky_answer {
     uint64_t content_length; /* as the head says; SKY_ANSWER_NO_LENGTH: it says nothing */
     bool keep_alive;         /* the connection may be used again after the body */
 
-    struct sky_text stitch; /* first sw8-stitch field */
-    size_t stitch_count;    /* of such fields */
+    struct sky_text stitch;      /* first sw8-stitch field */
+    size_t stitch_count;         /* of such fields */
+    struct sky_text stitch_data; /* first sw8-stitch-data field */
+    size_t stitch_data_count;    /* of such fields */
 
     /* What is for the client, in order: without the fields of the connection (RFC 9110, 7.6.1: the
      * known ones and those that Connection names), Content-Length and sw8-stitch*. */

@@ -13,8 +13,8 @@
 #include "tests/fuzz/corpus.h"
 
 /* What an answer amounts to: "status reason|framing|keep or close|Name=value;...", then "|stitch*n"
- * when there were such fields. Framing: none, length, chunked or until-close; "N:" in front of it
- * is the Content-Length when there is one. */
+ * and "|data=stitch-data*n" when there were such fields. Framing: none, length, chunked or
+ * until-close; "N:" in front of it is the Content-Length when there is one. */
 struct sample {
     const char *input;
     const char *summary; /* NULL: refused */
@@ -165,7 +165,9 @@ static const struct sample samples[] = {
     GOOD(OK "sw8-stitch: 1;a\r\nA: b\r\n\r\n", "200 OK|until-close|close|A=b;|1;a*1"),
     GOOD(OK "SW8-Stitch: 1;a\r\nsw8-stitch: 1;b\r\n\r\n", "200 OK|until-close|close||1;a*2"),
     GOOD(OK "sw8-stitch-data: abc\r\nsw8-stitchx: y\r\nsw8: z\r\n\r\n",
-         "200 OK|until-close|close|sw8=z;"),
+         "200 OK|until-close|close|sw8=z;|data=abc*1"),
+    GOOD(OK "sw8-stitch: 1;a\r\nSW8-Stitch-Data: a=\r\nsw8-stitch-data: b\r\n\r\n",
+         "200 OK|until-close|close||1;a*1|data=a=*2"),
     GOOD(OK "Connection: sw8-stitch\r\nsw8-stitch: 1;a\r\n\r\n", "200 OK|until-close|close||1;a*1"),
 };
 
@@ -182,8 +184,11 @@ static void summarise(const struct sky_answer *answer, char *dst)
             sprintf(dst, "%.*s=%.*s;", (int)answer->fields[i].name.len, answer->fields[i].name.base,
                     (int)answer->fields[i].value.len, answer->fields[i].value.base);
     if (answer->stitch_count != 0)
-        sprintf(dst, "|%.*s*%zu", (int)answer->stitch.len, answer->stitch.base,
-                answer->stitch_count);
+        dst += sprintf(dst, "|%.*s*%zu", (int)answer->stitch.len, answer->stitch.base,
+                       answer->stitch_count);
+    if (answer->stitch_data_count != 0)
+        sprintf(dst, "|data=%.*s*%zu", (int)answer->stitch_data.len, answer->stitch_data.base,
+                answer->stitch_data_count);
 }
 
 static void expect(const struct sample *sample, enum sky_answer_result result,

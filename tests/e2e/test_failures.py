@@ -37,7 +37,8 @@ def check_failed(segment: Segment, status: int, failure: str) -> None:
 @pytest.mark.parametrize("worker_class", ["sync", "gthread"])
 def test_worker_killed_in_mid_request(stage: Stage, collector: Collector, worker_class: str) -> None:
     app = Gunicorn(stage, "flask_app:app", worker_class=worker_class)
-    proxy = proxy_to(stage, collector, app.address)
+    # No connection is used twice: a GET on one that dies would be tried again on the next worker.
+    proxy = proxy_to(stage, collector, app.address, upstream_idle="0ms")
     proxy.get("/")
     collector.wait(1)
     collector.clear()
@@ -180,7 +181,6 @@ BAD_ANSWERS = {
     "unknown coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: magic\r\n\r\nabc",
     "length and chunked": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "NUL in a value": b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
-    "space before colon": b"HTTP/1.1 200 OK\r\nX : a\r\nContent-Length: 0\r\n\r\n",
     "head without end": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 300000,
 }
 
@@ -203,7 +203,6 @@ CUT_ANSWERS = {
     "length": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
     "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
     "no last chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-    "bad chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0x3\r\nabc\r\n0\r\n\r\n",
 }
 
 
@@ -222,6 +221,38 @@ def test_cut_answer(stage: Stage, collector: Collector, kind: str, end: Callable
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             client.response()
     assert collector.one().entry.error
+
+
+@pytest.mark.parametrize("size", [b"0x3", b"3 x", b"-3", b"", b"fffffffffffffffff"])
+def test_a_bad_chunk_size_cuts(stage: Stage, collector: Collector, size: bytes) -> None:
+    """What came before it was passed on; a reader that stops at the first digit would take 0x3 for the end."""
+    passed_on = threading.Event()
+
+    def answer(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        assert passed_on.wait(10)
+        exchange.send(size + b"\r\nabc\r\n0\r\n\r\n")
+        exchange.peer_closed()
+
+    proxy = proxy_to(stage, collector, Origin(stage, answer).address)
+    with proxy.raw() as client:
+        client.send(GET)
+        part = client.head()
+        assert part.read(5) == b"hello"
+        passed_on.set()
+        with pytest.raises(http.client.IncompleteRead):
+            part.read()
+    assert collector.one().entry.error
+
+
+def test_space_before_the_colon_of_an_answer(stage: Stage, collector: Collector) -> None:
+    """RFC 9112, 5.1: a proxy takes it out."""
+    origin = Origin(stage, b"HTTP/1.1 200 OK\r\nX : a\r\nContent-Length: 2\r\n\r\nok")
+    proxy = proxy_to(stage, collector, origin.address)
+    with proxy.raw() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        received = client.rest()
+    assert b"\r\nX: a\r\n" in received
 
 
 def test_a_connection_that_died_idle(stage: Stage, collector: Collector) -> None:

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "proxy/config_chars.h"
+
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 static const char digits[] = "0123456789";
 
@@ -20,6 +22,8 @@ static const char *parse_unix(const char *path, struct sky_address *address)
         return "has no / after unix:";
     if (len >= sizeof(un->sun_path))
         return "has a path longer than 107 bytes";
+    if (sky_config_check_chars(path) != NULL)
+        return "has a path that is no UTF-8 or holds a control character";
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, path, len + 1);
     address->sockaddr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);

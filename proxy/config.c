@@ -18,14 +18,6 @@
 #include "proxy/config_read.h"
 #include "proxy/config_workers.h"
 
-static void set_defaults(struct sky_config *config, struct sky_problems *problems)
-{
-    for (size_t i = 0; i < sky_option_count; i++) {
-        const struct sky_option *option = &sky_options[i];
-        sky_option_set_text(option, config, option->initial, "default", option->path, problems);
-    }
-}
-
 static void complain(struct sky_problems *problems, const char *option, const char *what,
                      const char *accepted)
 {
@@ -109,15 +101,23 @@ static void complete(struct sky_config *config, struct sky_problems *problems)
         config->workers = sky_workers_auto();
 }
 
+struct sky_config *sky_config_defaults(struct sky_problems *problems)
+{
+    struct sky_config *config = calloc(1, sizeof(*config));
+    for (size_t i = 0; config != NULL && i < sky_option_count; i++)
+        sky_option_set_text(&sky_options[i], config, sky_options[i].initial, "default",
+                            sky_options[i].path, problems);
+    return config;
+}
+
 struct sky_config *sky_config_read(const struct sky_command *command, char *const *environment,
                                    struct sky_problems *problems)
 {
-    struct sky_config *config = calloc(1, sizeof(*config));
+    struct sky_config *config = sky_config_defaults(problems);
     if (config == NULL) {
         complain(problems, NULL, "memory is out", NULL);
         return NULL;
     }
-    set_defaults(config, problems);
     const char *file = command->file;
     if (file == NULL && environment != NULL)
         file = sky_environment_get(environment, "SKYSTITCH_CONFIG");

@@ -129,6 +129,25 @@ void sky_command_read(struct sky_command *command, int argc, char *const *argv,
     }
 }
 
+static void apply_option(const char *path, const char *value, struct sky_config *config,
+                         struct sky_problems *problems)
+{
+    char text[256];
+    const struct sky_option *option = sky_option_find(path);
+    if (option != NULL) {
+        sky_option_set_text(option, config, value, place, path, problems);
+    } else if (strcmp(path, "listen") == 0 || strcmp(path, "upstreams") == 0 ||
+               strcmp(path, "routes") == 0) {
+        report(problems, path, "is a list of the file", "--listen ADDR, --upstream ADDR", NULL);
+    } else if (sky_option_is_section(path)) {
+        sky_option_names(path, text, sizeof(text));
+        report(problems, path, "is a section", text, NULL);
+    } else {
+        bool near = sky_option_nearest(path, text, sizeof(text));
+        report(problems, path, "unknown option", NULL, near ? text : NULL);
+    }
+}
+
 static void apply_set(const char *text, struct sky_config *config, struct sky_problems *problems)
 {
     const char *equals = strchr(text, '=');
@@ -136,21 +155,12 @@ static void apply_set(const char *text, struct sky_config *config, struct sky_pr
         report(problems, "--set", "has no =", "key=value, as limits.body=1GiB", NULL);
         return;
     }
-    char nearest[64];
     char *path = strndup(text, (size_t)(equals - text));
     if (path == NULL) {
         report(problems, "--set", "memory is out", NULL, NULL);
         return;
     }
-    const struct sky_option *option = sky_option_find(path);
-    if (option != NULL)
-        sky_option_set_text(option, config, equals + 1, place, path, problems);
-    else if (strcmp(path, "listen") == 0 || strcmp(path, "upstreams") == 0 ||
-             strcmp(path, "routes") == 0)
-        report(problems, path, "is a list of the file", "--listen ADDR, --upstream ADDR", NULL);
-    else
-        report(problems, path, "unknown option", NULL,
-               sky_option_nearest(path, nearest, sizeof(nearest)) ? nearest : NULL);
+    apply_option(path, equals + 1, config, problems);
     free(path);
 }
 

@@ -255,9 +255,10 @@ static void consider(struct search *search, const char *candidate)
     size_t prefix = starts(search->name, "SW_AGENT_") && starts(candidate, "SW_AGENT_")     ? 9
                     : starts(search->name, "SKYSTITCH_") && starts(candidate, "SKYSTITCH_") ? 10
                                                                                             : 0;
+    const char *second_word = strchr(search->name, '_') + 1;
     bool take = sky_problem_nearer(search->name + prefix, candidate + prefix, &search->edits);
     if (!take && search->edits == SIZE_MAX && strlen(candidate) < search->extra &&
-        words_within(search->name, candidate)) {
+        *second_word != '\0' && words_within(search->name, candidate)) {
         search->extra = strlen(candidate);
         take = true;
     }

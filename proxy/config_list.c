@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/config_chars.h"
+
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 
 static const char out_of_memory[] = "memory is out";
@@ -91,6 +93,9 @@ const char *sky_config_add_route(struct sky_config *config, const char *path,
 {
     if (path[0] != '/')
         return "is no path that begins with /";
+    const char *problem = sky_config_check_chars(path);
+    if (problem != NULL)
+        return problem;
     size_t place = 0;
     for (size_t i = 0; i < config->route_count; i++) {
         if (strcmp(config->routes[i].path, path) == 0)

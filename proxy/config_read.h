@@ -7,6 +7,10 @@
 #include "proxy/config_command.h"
 #include "proxy/config_problem.h"
 
+/* sky_config_defaults: every option at its default, no listener, upstream or route. NULL when
+ * memory is out. */
+struct sky_config *sky_config_defaults(struct sky_problems *problems);
+
 /* sky_config_read: defaults, file, environment (NULL: none) and command line, each over the one
  * before, then what only the whole tells. NULL when a defect was reported. */
 struct sky_config *sky_config_read(const struct sky_command *command, char *const *environment,

@@ -151,6 +151,11 @@ static const char *read_workers(const struct sky_option *option, void *field, co
     return NULL;
 }
 
+static json_t *write_workers(const struct sky_option *option, const void *field)
+{
+    return *(const uint32_t *)field == 0 ? json_string("auto") : write_count(option, field);
+}
+
 static const char *read_choice(const struct sky_option *option, void *field, const char *text)
 {
     for (const struct sky_choice *choice = option->type->choices; choice->word != NULL; choice++) {
@@ -218,7 +223,7 @@ const struct sky_option_type sky_option_type_workers = {
     .name = "auto or number",
     .accepted = "auto or a number",
     .read = read_workers,
-    .write = write_count,
+    .write = write_workers,
 };
 const struct sky_option_type sky_option_type_mode = {
     .name = "word",

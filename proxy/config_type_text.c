@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proxy/config_chars.h"
 #include "proxy/config_option.h"
 #include "proxy/config_type.h"
 #include "proxy/ignore.h"
@@ -37,15 +38,6 @@ static const char *replace(char **field, const char *text)
     return NULL;
 }
 
-static const char *check_bytes(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (iscntrl((unsigned char)*text))
-            return "holds a control character";
-    }
-    return NULL;
-}
-
 static const char *read_text(const struct sky_option *option, void *field, const char *text)
 {
     size_t len = strlen(text);
@@ -53,7 +45,7 @@ static const char *read_text(const struct sky_option *option, void *field, const
         return "is empty";
     if (option->max != 0 && len > option->max)
         return "is too long";
-    const char *problem = check_bytes(text);
+    const char *problem = sky_config_check_chars(text);
     return problem != NULL ? problem : replace(field, text);
 }
 
@@ -123,7 +115,7 @@ static const char *check_text(char *item)
 {
     if (strlen(item) > SKY_IGNORE_PATTERN_MAX_BYTES)
         return "is longer than 255 bytes";
-    return check_bytes(item);
+    return sky_config_check_chars(item);
 }
 
 /* RFC 9110, 9.1: a method is a token; names of methods are compared as they are, and the Python

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The YAML file: what a sound one sets, and the exact line for each mistake. */
+#include "tests/unit/config_fixture.h"
+
+#include "tests/fuzz/corpus.h"
+
+static const struct mistake {
+    const char *text, *lines;
+} mistakes[] = {
+    {"agent: {servce: shop}\n",
+     "shop.yaml:1:9: agent.servce: unknown option; accepted: service, instance, namespace, mode, "
+     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method; did you "
+     "mean agent.service?\n"},
+    {"repoter: {}\n",
+     "shop.yaml:1:1: repoter: unknown option; accepted: listen, upstreams, routes, agent, "
+     "reporter, "
+     "local, stitch, forwarded, limits, buffer, timeouts, workers, admin, log; did you mean "
+     "reporter?\n"},
+    {"\n\nservice: shop\n",
+     "shop.yaml:3:1: service: unknown option; accepted: listen, upstreams, routes, agent, "
+     "reporter, "
+     "local, stitch, forwarded, limits, buffer, timeouts, workers, admin, log; did you mean "
+     "agent.service?\n"},
+    {"log: {colour: red}\n", "shop.yaml:1:7: log.colour: unknown option; accepted: level\n"},
+    {"reporter:\n  batch: {intervall: 1s}\n",
+     "shop.yaml:2:11: reporter.batch.intervall: unknown option; accepted: interval, max; did you "
+     "mean reporter.batch.interval?\n"},
+    {"stitch: {hold: soon}\n",
+     "shop.yaml:1:16: stitch.hold: \"soon\" is no number with a unit; accepted: a time with its "
+     "unit, as 250ms, 1s, 5m or 1h, 0ms to 10s\n"},
+    {"workers: 1\nworkers: 2\n", "shop.yaml:2:1: workers: is given twice\n"},
+    {"agent: {service: a}\nagent: {mode: stitch}\n", "shop.yaml:2:1: agent: is given twice\n"},
+    {"limits.body: 1GiB\n",
+     "shop.yaml:1:1: limits.body: has a dot in its key; accepted: one level a "
+     "line, as {limits: {body: 1GiB}}\n"},
+    {"agent: []\n",
+     "shop.yaml:1:8: agent: is no mapping; accepted: service, instance, namespace, mode, "
+     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method\n"},
+    {"- a\n", "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
+              "local, stitch, forwarded, limits, buffer, timeouts, workers, admin, log\n"},
+    {"workers: [1]\n",
+     "shop.yaml:1:10: workers: is a list; accepted: auto or a number, 1 to 1024\n"},
+    {"workers: {a: 1}\n",
+     "shop.yaml:1:10: workers: is a mapping; accepted: auto or a number, 1 to 1024\n"},
+    {"agent: {ignore_path: [/a, [/b]]}\n",
+     "shop.yaml:1:27: agent.ignore_path: is a list; accepted: a list of texts\n"},
+    {"agent: {service: \"a\\0b\"}\n",
+     "shop.yaml:1:18: agent.service: holds a NUL byte; accepted: a text, 1 to 200 bytes\n"},
+    {"[a]: 1\n", "shop.yaml:1:1: is a list; accepted: a name before the colon\n"},
+    {"workers: 1\n---\nworkers: 2\n", "shop.yaml:3:1: is a second document\n"},
+
+    {"agent: [}\n", "shop.yaml:1:9: is not YAML: did not find expected node content\n"},
+    {"agent: {service: a\n", "shop.yaml:2:1: is not YAML: did not find expected ',' or '}'\n"},
+    {"a: 1\n b: 2\n",
+     "shop.yaml:2:3: is not YAML: mapping values are not allowed in this context\n"},
+    {"log: {level: \"\xff\"}\n", "shop.yaml:1:15: is not YAML: invalid leading UTF-8 octet\n"},
+    {"a: 1\nb: \x01\n", "shop.yaml:2:4: is not YAML: control characters are not allowed\n"},
+    {"a: *b\n", "shop.yaml:1:4: is not YAML: found undefined alias\n"},
+
+    {"listen: [8080]\n", "shop.yaml:1:10: listen: \"8080\" has no port; accepted: host:port, "
+                         "[v6]:port, :port or unix:/path\n"},
+    {"listen: [{port: 8080}]\n",
+     "shop.yaml:1:11: listen.port: unknown option; accepted: {address: ADDR}\n"},
+    {"listen: [{}]\n",
+     "shop.yaml:1:10: listen: \"address\" is missing; accepted: {address: ADDR}\n"},
+    {"listen: [\":80\", \":80\"]\n",
+     "shop.yaml:1:17: listen: \":80\" is listened on twice; accepted: "
+     "host:port, [v6]:port, :port or unix:/path\n"},
+    {"upstreams: [app]\n",
+     "shop.yaml:1:12: upstreams: is no mapping; accepted: NAME: {servers: [ADDR, ...]}\n"},
+    {"upstreams: {app: \"a:1\"}\n",
+     "shop.yaml:1:18: upstreams.app: is no mapping; accepted: {servers: [ADDR, ...]}\n"},
+    {"upstreams: {app: {server: \"a:1\"}}\n",
+     "shop.yaml:1:19: upstreams.app.server: unknown option; accepted: {servers: [ADDR, ...]}; did "
+     "you mean servers?\n"},
+    {"upstreams: {app: {servers: []}}\n",
+     "shop.yaml:1:28: upstreams.app: is empty; accepted: [ADDR, ...]\n"},
+    {"upstreams: {app: {servers: [a]}}\n", "shop.yaml:1:29: upstreams.app: \"a\" has no port; "
+                                           "accepted: host:port, [v6]:port, :port or unix:/path\n"},
+    {"upstreams: {\"a b\": {servers: [\"a:1\"]}}\n",
+     "shop.yaml:1:13: upstreams: \"a b\" is no name of letters, digits and -._\n"},
+    {"upstreams: {app: {servers: [\"a:1\"]}}\nroutes: [{path: /, upstream: ap}]\n",
+     "shop.yaml:2:30: routes.upstream: \"ap\" is not among upstreams; did you mean app?\n"},
+    {"upstreams: {app: {servers: [\"a:1\"]}}\nroutes: [{path: x, upstream: app}]\n",
+     "shop.yaml:2:17: routes.path: \"x\" is no path that begins with /\n"},
+    {"upstreams: {app: {servers: [\"a:1\"]}}\nroutes: [{path: /, upstream: app}, {path: /, "
+     "upstream: app}]\n",
+     "shop.yaml:2:43: routes.path: \"/\" is the path of two routes\n"},
+    {"routes: [{path: /}]\n", "shop.yaml:1:10: routes: \"upstream\" is missing; accepted: {path: "
+                              "/PREFIX, upstream: NAME}\n"},
+    {"routes: [{path: /, upstream: a, static: /srv}]\n",
+     "shop.yaml:1:33: routes.static: unknown option; accepted: {path: /PREFIX, upstream: NAME}\n"},
+    {"agent: {\"a\\eb\": 1}\n",
+     "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, mode, "
+     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method\n"},
+    /* all of them, not only the first */
+    {"workers: 0\nlog: {level: loud}\n",
+     "shop.yaml:1:10: workers: \"0\" is too small; accepted: auto or a number, 1 to 1024\n"
+     "shop.yaml:2:14: log.level: \"loud\" is not one of the words; accepted: error, warn, info, "
+     "debug\n"},
+};
+
+static void test_mistakes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
+        struct reading reading;
+        read_file_text(&reading, mistakes[i].text, strlen(mistakes[i].text));
+        assert_string_equal(reading.lines, mistakes[i].lines);
+        assert_true(reading.problems.errors > 0);
+        reading_end(&reading);
+    }
+}
+
+static const char whole[] = "listen: [{address: \":8080\"}, \"unix:/run/s\"]\n"
+                            "routes:\n"
+                            "  - {path: /, upstream: app}\n"
+                            "  - {path: /reports/, upstream: b}\n"
+                            "  - {path: /rep, upstream: b}\n"
+                            "upstreams:\n"
+                            "  app: {servers: [\"unix:/run/app.sock\", \":8000\"]}\n"
+                            "  b: {servers: \"b:1\"}\n"
+                            "agent:\n"
+                            "  service: shop\n"
+                            "  trust_incoming: [10.0.0.0/8, unix]\n"
+                            "  ignore_suffix:\n"
+                            "  ignore_path: [\"/a,b\", /c]\n"
+                            "reporter: {batch: {max: 64KiB}}\n"
+                            "limits:\n"
+                            "admin: {listen: off}\n";
+
+static void test_whole(void **state)
+{
+    struct reading reading;
+    (void)state;
+    read_file_text(&reading, whole, sizeof(whole) - 1);
+    const struct sky_config *config = reading.config;
+    assert_string_equal(reading.lines, "");
+    assert_int_equal(config->listener_count, 2);
+    assert_string_equal(config->listeners[1].address.text, "unix:/run/s");
+    assert_int_equal(config->upstream_count, 2);
+    assert_int_equal(config->upstreams[0].server_count, 2);
+    assert_string_equal(config->upstreams[0].servers[1].text, "127.0.0.1:8000");
+    assert_int_equal(config->route_count, 3); /* longest prefix first */
+    assert_string_equal(config->routes[0].path, "/reports/");
+    assert_string_equal(config->routes[1].path, "/rep");
+    assert_ptr_equal(config->routes[1].upstream, &config->upstreams[1]);
+    assert_string_equal(config->routes[2].path, "/");
+    assert_string_equal(config->agent.name, "shop");
+    assert_int_equal(config->agent.trust_incoming.cidr_count, 1);
+    assert_true(config->agent.trust_incoming.unix_sockets);
+    assert_int_equal(config->agent.ignore_suffix.count, 0);
+    assert_int_equal(config->agent.ignore_path.count, 2);
+    assert_string_equal(config->agent.ignore_path.items[0], "/a,b");
+    assert_int_equal(config->reporter.batch_max, 65536);
+    assert_false(config->admin.enabled);
+    assert_int_equal(config->limits.header_fields, 90); /* not in the file */
+    reading_end(&reading);
+}
+
+/* Any beginning of a sound file is read or refused; nothing leaks (AddressSanitizer watches). */
+static void test_cut(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len < sizeof(whole); len++) {
+        struct reading reading;
+        char *exact = malloc(len + 1);
+        memcpy(exact, whole, len);
+        read_file_text(&reading, exact, len);
+        assert_true((reading.problems.errors > 0) == (reading.size > 0));
+        free(exact);
+        reading_end(&reading);
+    }
+}
+
+static void test_many_errors(void **state)
+{
+    char text[8192] = "";
+    struct reading reading;
+    size_t lines = 0;
+    (void)state;
+    for (size_t i = 0; i < 100; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "unknown%zu: 1\n", i);
+    read_file_text(&reading, text, strlen(text));
+    for (const char *at = reading.lines; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    assert_int_equal(reading.problems.errors, 100);
+    assert_int_equal(lines, 42);
+    assert_non_null(strstr(reading.lines, "more is wrong, but not shown\n"));
+    reading_end(&reading);
+}
+
+static void test_many_keys(void **state)
+{
+    char *text = calloc(1, 32768);
+    struct reading reading;
+    (void)state;
+    for (size_t i = 0; i < 1001; i++)
+        sprintf(text + strlen(text), "k%zu: 1\n", i);
+    read_file_text(&reading, text, strlen(text));
+    assert_string_equal(reading.lines, "shop.yaml:1:1: has more than 1000 keys\n");
+    reading_end(&reading);
+    free(text);
+}
+
+static void test_files(void **state)
+{
+    static const struct {
+        const char *name, *lines;
+    } files[] = {{"/nonexistent/s.yaml", "/nonexistent/s.yaml: No such file or directory\n"},
+                 {"/tmp", "/tmp: Is a directory\n"},
+                 {"/dev/zero", "/dev/zero: is larger than 1 MiB\n"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        struct reading reading;
+        reading_begin(&reading);
+        reading.config = sky_config_defaults(&reading.problems);
+        sky_config_file_load(reading.config, files[i].name, &reading.problems);
+        fflush(reading.problems.out);
+        assert_string_equal(reading.lines, files[i].lines);
+        reading_end(&reading);
+    }
+}
+
+static void test_delivered_file(void **state)
+{
+    static const char name[] = SKY_TESTS_DIR "/../conf/skystitch.yaml";
+    struct reading reading;
+    (void)state;
+    read_all(&reading, ARGUMENTS("--config", name), NO_ARGUMENTS);
+    assert_string_equal(reading.lines, "");
+    assert_non_null(reading.config);
+    assert_string_equal(reading.config->agent.service, "shop");
+    reading_end(&reading);
+}
+
+static void test_corpus(void **state)
+{
+    (void)state;
+    assert_true(sky_corpus_run("config_file") > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_many_errors),
+        cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_delivered_file),
+        cmocka_unit_test(test_corpus),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each type of option: what its text means, shown as it is written again, and what is refused. */
+#include "tests/unit/config_fixture.h"
+
+#include <jansson.h>
+
+#include "proxy/config_option.h"
+
+static const struct sample {
+    const char *path, *text;
+    const char *written; /* JSON; NULL: refused */
+    const char *line;    /* of the refusal, without the place; NULL: that of the row before */
+} samples[] = {
+    {"limits.body", "0", "\"0B\"", NULL},
+    {"limits.body", "1", "\"1B\"", NULL},
+    {"limits.body", "1023B", "\"1023B\"", NULL},
+    {"limits.body", "1024", "\"1KiB\"", NULL},
+    {"limits.body", "64KiB", "\"64KiB\"", NULL},
+    {"limits.body", "1536KiB", "\"1536KiB\"", NULL},
+    {"limits.body", "16mib", "\"16MiB\"", NULL},
+    {"limits.body", "1GiB", "\"1GiB\"", NULL},
+    {"limits.body", "1TiB", "\"1TiB\"", NULL},
+    {"limits.body", "1025GiB", NULL,
+     "limits.body: \"1025GiB\" is too large; accepted: bytes, as 512B, 64KiB, 16MiB or 1GiB, 0B to "
+     "1TiB"},
+    {"limits.body", "99999999999999999999999", NULL,
+     "limits.body: \"99999999999999999999999\" is too large; accepted: bytes, as 512B, 64KiB, "
+     "16MiB "
+     "or 1GiB, 0B to 1TiB"},
+    {"limits.body", "99999999999999TiB", NULL,
+     "limits.body: \"99999999999999TiB\" is too large; accepted: bytes, as 512B, 64KiB, 16MiB or "
+     "1GiB, 0B to 1TiB"},
+    {"limits.body", "", NULL,
+     "limits.body: \"\" is no number with a unit; accepted: bytes, as 512B, 64KiB, 16MiB or 1GiB, "
+     "0B to 1TiB"},
+    {"limits.body", "much", NULL,
+     "limits.body: \"much\" is no number with a unit; accepted: bytes, as 512B, 64KiB, 16MiB or "
+     "1GiB, 0B to 1TiB"},
+    {"limits.body", "-1", NULL,
+     "limits.body: \"-1\" is no number with a unit; accepted: bytes, as 512B, 64KiB, 16MiB or "
+     "1GiB, "
+     "0B to 1TiB"},
+    {"limits.body", "1.5GiB", NULL,
+     "limits.body: \"1.5GiB\" is no number with a unit; accepted: bytes, as 512B, 64KiB, 16MiB or "
+     "1GiB, 0B to 1TiB"},
+    {"limits.body", "1 GiB", NULL,
+     "limits.body: \"1 GiB\" is no number with a unit; accepted: bytes, as 512B, 64KiB, 16MiB or "
+     "1GiB, 0B to 1TiB"},
+    {"limits.header", "2047", NULL,
+     "limits.header: \"2047\" is too small; accepted: bytes, as 512B, 64KiB, 16MiB or 1GiB, 2KiB "
+     "to "
+     "1MiB"},
+
+    {"stitch.hold", "0", "\"0ms\"", NULL},
+    {"stitch.hold", "0s", "\"0ms\"", NULL},
+    {"stitch.hold", "250ms", "\"250ms\"", NULL},
+    {"stitch.hold", "1000ms", "\"1s\"", NULL},
+    {"stitch.hold", "1500ms", "\"1500ms\"", NULL},
+    {"stitch.hold", "10S", "\"10s\"", NULL},
+    {"timeouts.idle", "90s", "\"90s\"", NULL},
+    {"timeouts.idle", "60m", "\"1h\"", NULL},
+    {"stitch.hold", "250", NULL,
+     "stitch.hold: \"250\" has no unit; accepted: a time with its unit, as 250ms, 1s, 5m or 1h, "
+     "0ms "
+     "to 10s"},
+    {"stitch.hold", "soon", NULL,
+     "stitch.hold: \"soon\" is no number with a unit; accepted: a time with its unit, as 250ms, "
+     "1s, "
+     "5m or 1h, 0ms to 10s"},
+    {"stitch.hold", "1d", NULL,
+     "stitch.hold: \"1d\" is no number with a unit; accepted: a time with its unit, as 250ms, 1s, "
+     "5m or 1h, 0ms to 10s"},
+    {"stitch.hold", "11s", NULL,
+     "stitch.hold: \"11s\" is too large; accepted: a time with its unit, as 250ms, 1s, 5m or 1h, "
+     "0ms to 10s"},
+    {"timeouts.idle", "18446744073709551615h", NULL,
+     "timeouts.idle: \"18446744073709551615h\" is too large; accepted: a time with its unit, as "
+     "250ms, 1s, 5m or 1h, 100ms to 1h"},
+
+    {"limits.header_fields", "90", "90", NULL},
+    {"limits.header_fields", "010", "10", NULL},
+    {"limits.header_fields", "91", NULL,
+     "limits.header_fields: \"91\" is too large; accepted: a number, 10 to 90"},
+    {"limits.header_fields", "9", NULL,
+     "limits.header_fields: \"9\" is too small; accepted: a number, 10 to 90"},
+    {"limits.header_fields", "x", NULL,
+     "limits.header_fields: \"x\" is no number; accepted: a number, 10 to 90"},
+    {"limits.header_fields", "50 ", NULL,
+     "limits.header_fields: \"50 \" is no number; accepted: a number, 10 to 90"},
+    {"workers", "auto", "\"auto\"", NULL},
+    {"workers", "3", "3", NULL},
+    {"workers", "0", NULL, "workers: \"0\" is too small; accepted: auto or a number, 1 to 1024"},
+
+    {"agent.mode", "Gateway", "\"gateway\"", NULL},
+    {"agent.mode", "bridge", NULL,
+     "agent.mode: \"bridge\" is not one of the words; accepted: stitch, gateway"},
+    {"local.enabled", "off", "\"off\"", NULL},
+    {"local.enabled", "false", "\"off\"", NULL},
+    {"local.enabled", "No", "\"off\"", NULL},
+    {"local.enabled", "true", "\"on\"", NULL},
+    {"local.enabled", "1", NULL,
+     "local.enabled: \"1\" is not one of the words; accepted: auto, on, off"},
+    {"log.level", "WARNING", "\"warn\"", NULL},
+    {"log.level", "critical", "\"error\"", NULL},
+    {"log.level", "loud", NULL,
+     "log.level: \"loud\" is not one of the words; accepted: error, warn, info, debug"},
+    {"reporter.protocol", "HTTP", "\"http\"", NULL},
+    {"reporter.protocol", "kafka", NULL,
+     "reporter.protocol: \"kafka\" is not part of this version; accepted: auto, grpc, http, local"},
+
+    {"agent.service", "caf\xc3\xa9", "\"caf\xc3\xa9\"", NULL},
+    {"agent.service", "", NULL, "agent.service: \"\" is empty; accepted: a text, 1 to 200 bytes"},
+    {"agent.service", "a\nb", NULL,
+     "agent.service: \"a\\x0ab\" holds a control character; accepted: a text, 1 to 200 bytes"},
+    {"agent.service", "\xff", NULL,
+     "agent.service: \"\xff\" is no UTF-8; accepted: a text, 1 to 200 bytes"},
+    {"agent.namespace", "", "\"\"", NULL},
+    {"stitch.token", "secret", "\"********\"", NULL},
+    {"stitch.token", "", "\"\"", NULL},
+    {"stitch.token", "********", NULL,
+     "stitch.token: is the mask that --print-config shows, not the secret; accepted: a text, 0 to "
+     "4096 bytes"},
+    {"stitch.token", "secret\x01", NULL,
+     "stitch.token: holds a control character; accepted: a text, 0 to 4096 bytes"},
+    {"buffer.directory", "/var/tmp", "\"/var/tmp\"", NULL},
+    {"buffer.directory", "tmp", NULL,
+     "buffer.directory: \"tmp\" is no absolute path; accepted: a path that begins with /"},
+    {"stitch.channel", "/run/skystitch", "\"/run/skystitch\"", NULL},
+    {"stitch.channel", "AUTO", "\"auto\"", NULL},
+    {"stitch.channel", "false", "\"off\"", NULL},
+    {"stitch.channel", "run", NULL,
+     "stitch.channel: \"run\" is no absolute path; accepted: auto, off or a directory that begins "
+     "with /"},
+
+    {"agent.ignore_path", "/health/**, /x", "[\"/health/**\", \"/x\"]", NULL},
+    {"agent.ignore_path", "", "[]", NULL},
+    {"agent.ignore_path", " , ,", "[]", NULL},
+    {"agent.ignore_method", "options,Head", "[\"OPTIONS\", \"HEAD\"]", NULL},
+    {"agent.ignore_method", "GET POST", NULL,
+     "agent.ignore_method: \"GET POST\" is no name of a method; accepted: a list of methods, as "
+     "OPTIONS"},
+    {"reporter.backends", "oap:11800,[::1]:11800", "[\"oap:11800\", \"[::1]:11800\"]", NULL},
+    {"reporter.backends", "oap:11800,oap", NULL,
+     "reporter.backends: \"oap\" has no port; accepted: a list of host:port, as oap:11800"},
+    {"reporter.backends", ":11800", NULL,
+     "reporter.backends: \":11800\" names no host; accepted: a list of host:port, as oap:11800"},
+    {"reporter.backends", "unix:/run/oap", NULL,
+     "reporter.backends: \"unix:/run/oap\" names no host; accepted: a list of host:port, as "
+     "oap:11800"},
+    {"agent.trust_incoming", "10.0.0.0/8, unix", "\"10.0.0.0/8, unix\"", NULL},
+    {"agent.trust_incoming", "friends", NULL,
+     "agent.trust_incoming: \"friends\" has an entry that is no IP address or CIDR; accepted: "
+     "private, always, never, or a list of CIDRs, private and unix"},
+    {"admin.listen", "[::1]:9411", "\"[::1]:9411\"", NULL},
+    {"admin.listen", "off", "\"off\"", NULL},
+    {"admin.listen", "false", "\"off\"", NULL},
+    {"admin.listen", "9411", NULL,
+     "admin.listen: \"9411\" has no port; accepted: off, host:port, [v6]:port, :port or "
+     "unix:/path"},
+};
+
+static void check_sample(const struct sample *sample)
+{
+    struct reading reading;
+    char line[400] = "";
+    const struct sky_option *option = sky_option_find(sample->path);
+    assert_non_null(option);
+    reading_begin(&reading);
+    reading.config = sky_config_defaults(&reading.problems);
+    json_t *before = option->type->write(option, sky_option_field(option, reading.config));
+    sky_option_set_text(option, reading.config, sample->text, "here", option->path,
+                        &reading.problems);
+    fflush(reading.problems.out);
+    json_t *after = option->type->write(option, sky_option_field(option, reading.config));
+    char *written = json_dumps(after, JSON_ENCODE_ANY);
+    if (sample->written != NULL) {
+        assert_string_equal(reading.lines, "");
+        assert_string_equal(written, sample->written);
+    } else {
+        snprintf(line, sizeof(line), "here: %s\n", sample->line);
+        assert_string_equal(reading.lines, line);
+        assert_int_equal(reading.problems.errors, 1);
+        assert_true(json_equal(before, after)); /* a refused value changes nothing */
+    }
+    free(written);
+    json_decref(before);
+    json_decref(after);
+    reading_end(&reading);
+}
+
+static void test_samples(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
+        check_sample(&samples[i]);
+}
+
+/* Every default can be read, and reads the same when it was written. */
+static void test_defaults(void **state)
+{
+    struct reading reading;
+    (void)state;
+    read_file_text(&reading, "", 0);
+    assert_int_equal(reading.problems.errors, 0);
+    for (size_t i = 0; i < sky_option_count; i++) {
+        const struct sky_option *option = &sky_options[i];
+        json_t *before = option->type->write(option, sky_option_field(option, reading.config));
+        sky_option_set_text(option, reading.config, option->initial, "again", option->path,
+                            &reading.problems);
+        json_t *after = option->type->write(option, sky_option_field(option, reading.config));
+        assert_true(json_equal(before, after));
+        json_decref(before);
+        json_decref(after);
+    }
+    assert_int_equal(reading.problems.errors, 0);
+    reading_end(&reading);
+}
+
+/* Without these, the table's order and names would break what is built on them. */
+static void test_table(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sky_option_count; i++) {
+        const struct sky_option *option = &sky_options[i];
+        char text[SKY_OPTION_TEXT_BYTES];
+        assert_ptr_equal(sky_option_find(option->path), option);
+        assert_false(sky_option_is_section(option->path));
+        sky_option_accepted(option, text, sizeof(text));
+        assert_true(strlen(text) < sizeof(text) - 1);
+        assert_true(option->help[strlen(option->help) - 1] == '.');
+        assert_true(option->max == 0 || option->min <= option->max);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_samples),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

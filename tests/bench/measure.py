@@ -130,5 +130,5 @@ class Sink(Process):
         windows = ["--window-bits=20", "--connection-window-bits=20"]
         trailer = "--trailer=grpc-status: 0"
         address = ["--address=127.0.0.1", f"--htdocs={documents}", str(self.port)]
-        super().__init__(stage, "sink", [nghttpd, "--no-tls", *windows, trailer, *address])
+        super().__init__(stage, "sink", [nghttpd, "--no-tls", "--no-content-length", *windows, trailer, *address])
         self.spawn()

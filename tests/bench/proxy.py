@@ -170,7 +170,7 @@ def check_reported(proxy: Process) -> str:
     requests = proxy.metric("skystitch_requests_total")
 
     def all_sent() -> bool:
-        return proxy.metric("skystitch_segments_sent_total") >= requests
+        return proxy.metric("skystitch_segments_confirmed_total") >= requests
 
     until(all_sent, f"{requests:.0f} segments are reported", timeout=30)
     return f"skystitch: {requests:,.0f} requests in all, as many segments confirmed."

@@ -71,7 +71,7 @@ static enum sky_body_result open_file(struct sky_body_buffer *buffer)
 {
     const char *directory = buffer->settings->directory;
 
-    buffer->fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
+    buffer->fd = buffer->settings->open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
     if (buffer->fd == -1 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
         buffer->fd = open_and_unlink(directory);
     return buffer->fd == -1 ? failure() : SKY_BODY_OK;

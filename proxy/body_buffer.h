@@ -23,7 +23,9 @@ struct sky_body_settings {
     uint64_t limit_bytes;
     size_t memory_bytes; /* at least SKY_BODY_MEMORY_MIN are used */
     const char *directory;
-    ssize_t (*write)(int fd, const void *bytes, size_t size); /* write(2), or a test's */
+    /* open(2) and write(2), or a test's */
+    int (*open)(const char *path, int flags, ...);
+    ssize_t (*write)(int fd, const void *bytes, size_t size);
 };
 
 #define SKY_BODY_MEMORY_MIN 4096

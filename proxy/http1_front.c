@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -357,7 +358,7 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     front->limits = (struct sky_head_limits){config->limits.request_line, config->limits.header,
                                              config->limits.header_fields};
     front->body = (struct sky_body_settings){config->limits.body, config->buffer.memory,
-                                             config->buffer.directory, write};
+                                             config->buffer.directory, open, write};
     front->fields = h2o_mem_alloc(sizeof *front->fields * config->limits.header_fields);
     h2o_linklist_init_anchor(&front->conns);
     h2o_timeout_init(ctx->loop, &front->idle_timeout, config->timeouts.idle_ms);

@@ -65,8 +65,7 @@ static void send_piece(h2o_generator_t *super, h2o_req_t *req)
 
     fixture->proceeds++;
     h2o_send(req, &text, text.len != 0, last ? pieces->last : H2O_SEND_STATE_IN_PROGRESS);
-    pieces->super.proceed = NULL; /* ours still, whatever h2o_send did */
-    pieces->super.proceed = send_piece;
+    pieces->super.proceed = send_piece; /* as handlers do: ours still, whatever h2o_send did */
 }
 
 static void on_stop(h2o_generator_t *super, h2o_req_t *req)
@@ -360,7 +359,8 @@ static bool heard(struct client *client, const char *text)
 
 void hear(struct client *client, const char *text)
 {
-    until(heard(client, text));
+    for (unsigned turns = 0; !heard(client, text) && turns < 2000; turns++)
+        turn();
     char *at = strstr(client->heard, text);
     if (at == NULL)
         fail_msg("heard: %s\nnot: %s", client->heard, text);

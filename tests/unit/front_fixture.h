@@ -60,6 +60,8 @@ void turn(void);
             fail_msg("never: %s", #condition);          \
     }
 
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+
 struct client {
     int fd;
     char *heard; /* NUL-terminated */

@@ -25,6 +25,10 @@
 #define LINGER_MS 30000
 #define LINGER_SILENCE_MS 5000
 
+/* How long an idle connection stays when we drain: a request may be on its way, and closing under
+ * it would fail it. Its answer says Connection: close. */
+#define DRAIN_IDLE_MS 1000
+
 /* Read at once: what a head needs; what a body is worth. */
 #define READ_HEAD_BYTES 4096
 #define READ_BODY_BYTES 65536
@@ -178,7 +182,8 @@ void sky_front_accept(struct sky_front *front, h2o_socket_t *sock)
     init_request(conn);
     h2o_linklist_insert(&front->conns, &conn->link);
     atomic_fetch_add_explicit(&front->conn_count, 1, memory_order_relaxed);
-    sky_conn_set_timer(conn, &front->idle_timeout, on_idle_timeout);
+    sky_conn_set_timer(conn, front->draining ? &front->drain_timeout : &front->idle_timeout,
+                       on_idle_timeout);
     sock->data = conn;
     /* We read ourselves: libh2o's loop reads for as long as there is something, without a bound. */
     h2o_socket_dont_read(sock, 1);
@@ -366,19 +371,17 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     h2o_timeout_init(ctx->loop, &front->body_timeout, config->timeouts.body_ms);
     h2o_timeout_init(ctx->loop, &front->write_timeout, config->timeouts.write_ms);
     h2o_timeout_init(ctx->loop, &front->linger_timeout, LINGER_SILENCE_MS);
+    h2o_timeout_init(ctx->loop, &front->drain_timeout, DRAIN_IDLE_MS);
     return front;
 }
 
 void sky_front_drain(struct sky_front *front)
 {
-    h2o_linklist_t *next;
-
     front->draining = true;
-    for (h2o_linklist_t *node = front->conns.next; node != &front->conns; node = next) {
+    for (h2o_linklist_t *node = front->conns.next; node != &front->conns; node = node->next) {
         struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, link, node);
-        next = node->next;
         if (conn->state == SKY_CONN_IDLE)
-            sky_conn_close(conn);
+            sky_conn_set_timer(conn, &front->drain_timeout, on_idle_timeout);
     }
 }
 
@@ -403,6 +406,7 @@ void sky_front_destroy(struct sky_front *front)
     h2o_timeout_dispose(loop, &front->body_timeout);
     h2o_timeout_dispose(loop, &front->write_timeout);
     h2o_timeout_dispose(loop, &front->linger_timeout);
+    h2o_timeout_dispose(loop, &front->drain_timeout);
     free(front->fields);
     free(front);
 }

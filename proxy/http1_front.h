@@ -30,8 +30,8 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
  * request runs counts as gone, as with nginx: the two cannot be told apart. */
 void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);
 
-/* sky_front_drain: idle connections close now, others after the answer under way (which says
- * Connection: close). */
+/* sky_front_drain: idle connections close after a second without a request, since one may be on its
+ * way; others after the answer under way, which says Connection: close. */
 void sky_front_drain(struct sky_front *front);
 
 /* sky_front_connection_count: any thread. */

@@ -350,10 +350,17 @@ static void end_trace(struct exchange *exchange)
 {
     bool began =
         exchange->state == FINISHED || (exchange->state == RELAYING && !exchange->head_held);
+    bool gone = client_gone(exchange);
+
+    if (gone && exchange->worker->cutting) {
+        gone = false;
+        exchange->cut = true;
+        note_failure(exchange, SKY_FAILURE_STOPPED);
+    }
     struct sky_trace_outcome outcome = {
         .status = began ? exchange->req->res.status : 0,
         .body_bytes = exchange->req->bytes_sent,
-        .client_gone = client_gone(exchange),
+        .client_gone = gone,
         .cut = exchange->cut,
         .failure = exchange->failure != SKY_FAILURE_NONE ? sky_failure_info(exchange->failure)->text
                                                          : NULL,

@@ -61,6 +61,7 @@ static void on_stop_poll(h2o_timeout_entry_t *entry)
         }
         sky_log(SKY_LOG_WARN, "stop: %zu connections cut after timeouts.stop",
                 sky_front_connection_count(worker->front));
+        worker->cutting = true;
         sky_front_close_all(worker->front);
     }
     worker->stopped = true;

@@ -36,6 +36,7 @@ struct sky_worker {
     h2o_multithread_receiver_t stop_receiver;
     h2o_timeout_entry_t stop_poll;
     uint64_t stop_at_ms; /* loop time from which on connections are cut; 0 while running */
+    bool cutting;        /* timeouts.stop has passed: running requests end as failed */
     bool stopped;
     pthread_t thread;
 };

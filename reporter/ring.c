@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ck_ring with a bound in bytes. What the producer writes and what the consumer writes lie in cache
- * lines of their own. */
+/* Two counts that only grow, one written by each side, over an array of pointers. C11 atomics
+ * rather than ck_ring: its barriers are inline assembly, which ThreadSanitizer cannot follow, and
+ * this hand- over between threads is what it is there to check. */
 #include "reporter/ring.h"
 
 #include <assert.h>
-#include <ck_ring.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -12,53 +12,37 @@
 
 #include "reporter/packets.h"
 
+/* Each side's counts lie in a cache line of their own; the producer reads the consumer's only when
+ * those it has seen leave no room. */
 #define CACHE_LINE 64
 
 struct sky_ring {
-    ck_ring_t ck;
-    ck_ring_buffer_t *slots;
+    size_t slot_count; /* a power of two */
     size_t max_bytes;
+    struct sky_packet **slots;
     /* Written by the producer alone. */
     alignas(CACHE_LINE) _Atomic size_t pushed;
-    _Atomic size_t pushed_bytes;
     _Atomic size_t refused;
-    bool signalled; /* high water was reported and the ring has not been below it since */
+    size_t pushed_bytes;
+    size_t popped_seen, popped_bytes_seen;
+    bool is_high; /* as of the last question */
     /* Written by the consumer alone. */
-    alignas(CACHE_LINE) _Atomic size_t popped_bytes;
+    alignas(CACHE_LINE) _Atomic size_t popped;
+    _Atomic size_t popped_bytes;
 };
-
-/* ck's barriers are inline assembly, which ThreadSanitizer does not see: it would call every reuse
- * of a slot a race. The hand-over of a packet's contents it does see, by way of `pushed`. */
-__attribute__((no_sanitize("thread"))) static bool enqueue(struct sky_ring *ring,
-                                                           const struct sky_packet *packet)
-{
-    return ck_ring_enqueue_spsc(&ring->ck, ring->slots, packet);
-}
-
-__attribute__((no_sanitize("thread"))) static bool dequeue(struct sky_ring *ring, void *packet)
-{
-    return ck_ring_dequeue_spsc(&ring->ck, ring->slots, packet);
-}
-
-/* For a single writer: cheaper than an atomic addition. */
-static void add(_Atomic size_t *counter, size_t n, memory_order order)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, order);
-}
 
 struct sky_ring *sky_ring_new(size_t slots, size_t max_bytes)
 {
-    assert(slots >= 4 && (slots & (slots - 1)) == 0);
+    assert(slots >= 2 && (slots & (slots - 1)) == 0);
     struct sky_ring *ring = aligned_alloc(CACHE_LINE, sizeof(*ring));
     if (ring == NULL)
         return NULL;
-    *ring = (struct sky_ring){.max_bytes = max_bytes};
-    ring->slots = calloc(slots, sizeof(*ring->slots));
+    *ring = (struct sky_ring){.slot_count = slots, .max_bytes = max_bytes};
+    ring->slots = calloc(slots, sizeof(struct sky_packet *));
     if (ring->slots == NULL) {
         free(ring);
         return NULL;
     }
-    ck_ring_init(&ring->ck, (unsigned)slots);
     return ring;
 }
 
@@ -74,49 +58,62 @@ void sky_ring_destroy(struct sky_ring *ring)
     free(ring);
 }
 
-static size_t bytes_inside(const struct sky_ring *ring)
+static bool fits_as_seen(const struct sky_ring *ring, size_t pushed, size_t slots, size_t bytes)
 {
-    return atomic_load_explicit(&ring->pushed_bytes, memory_order_relaxed) -
-           atomic_load_explicit(&ring->popped_bytes, memory_order_relaxed);
+    return pushed - ring->popped_seen < slots &&
+           ring->pushed_bytes - ring->popped_bytes_seen < bytes;
+}
+
+/* Whether fewer than so many slots and bytes are in use. Producer's thread. */
+static bool fits(struct sky_ring *ring, size_t pushed, size_t slots, size_t bytes)
+{
+    if (fits_as_seen(ring, pushed, slots, bytes))
+        return true;
+    /* Acquire: the consumer has read a slot before the producer fills it again. */
+    ring->popped_seen = atomic_load_explicit(&ring->popped, memory_order_acquire);
+    ring->popped_bytes_seen = atomic_load_explicit(&ring->popped_bytes, memory_order_relaxed);
+    return fits_as_seen(ring, pushed, slots, bytes);
 }
 
 bool sky_ring_push(struct sky_ring *ring, struct sky_packet *packet)
 {
+    size_t pushed = atomic_load_explicit(&ring->pushed, memory_order_relaxed);
     size_t cost = sky_packet_cost(packet);
 
-    if (ck_ring_size(&ring->ck) + 1 >= ck_ring_capacity(&ring->ck) ||
-        bytes_inside(ring) + cost > ring->max_bytes) {
-        add(&ring->refused, 1, memory_order_relaxed);
+    if (cost > ring->max_bytes ||
+        !fits(ring, pushed, ring->slot_count, ring->max_bytes - cost + 1)) {
+        size_t refused = atomic_load_explicit(&ring->refused, memory_order_relaxed);
+        atomic_store_explicit(&ring->refused, refused + 1, memory_order_relaxed);
         free(packet);
         return false;
     }
-    add(&ring->pushed_bytes, cost, memory_order_relaxed);
-    add(&ring->pushed, 1, memory_order_release);
-    bool entered = enqueue(ring, packet);
-    assert(entered);
-    (void)entered;
+    ring->slots[pushed & (ring->slot_count - 1)] = packet;
+    ring->pushed_bytes += cost;
+    atomic_store_explicit(&ring->pushed, pushed + 1, memory_order_release);
     return true;
 }
 
 struct sky_packet *sky_ring_pop(struct sky_ring *ring)
 {
-    struct sky_packet *packet;
+    size_t popped = atomic_load_explicit(&ring->popped, memory_order_relaxed);
 
-    if (!dequeue(ring, &packet))
+    if (popped == atomic_load_explicit(&ring->pushed, memory_order_acquire))
         return NULL;
-    atomic_load_explicit(&ring->pushed, memory_order_acquire);
-    add(&ring->popped_bytes, sky_packet_cost(packet), memory_order_relaxed);
+    struct sky_packet *packet = ring->slots[popped & (ring->slot_count - 1)];
+    size_t bytes = atomic_load_explicit(&ring->popped_bytes, memory_order_relaxed);
+    atomic_store_explicit(&ring->popped_bytes, bytes + sky_packet_cost(packet),
+                          memory_order_relaxed);
+    atomic_store_explicit(&ring->popped, popped + 1, memory_order_release);
     return packet;
 }
 
 bool sky_ring_high_water(struct sky_ring *ring)
 {
-    bool is_high = ck_ring_size(&ring->ck) >= ck_ring_capacity(&ring->ck) / 2 ||
-                   bytes_inside(ring) >= ring->max_bytes / 2;
-    bool is_news = is_high && !ring->signalled;
+    size_t pushed = atomic_load_explicit(&ring->pushed, memory_order_relaxed);
+    bool was_high = ring->is_high;
 
-    ring->signalled = is_high;
-    return is_news;
+    ring->is_high = !fits(ring, pushed, ring->slot_count / 2, ring->max_bytes / 2);
+    return ring->is_high && !was_high;
 }
 
 size_t sky_ring_pushed(const struct sky_ring *ring)

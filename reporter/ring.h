@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Packed segments on their way from one worker thread to the reporter thread: one producer, one
- * consumer, no lock, no system call (ck_ring). */
+ * consumer, no lock, no system call. */
 #ifndef SKY_REPORTER_RING_H
 #define SKY_REPORTER_RING_H
 
@@ -11,7 +11,7 @@
 
 struct sky_ring;
 
-/* sky_ring_new: `slots` is a power of two; it holds slots - 1 packets and at most max_bytes of
+/* sky_ring_new: `slots` is a power of two; it holds `slots` packets and at most max_bytes of
  * them. NULL when memory is out. */
 struct sky_ring *sky_ring_new(size_t slots, size_t max_bytes);
 

@@ -56,7 +56,7 @@ struct sky_sender {
     uint32_t beats;
     /* What the log has said already. */
     bool told_up, told_down, told_denied, told_unsupported;
-    struct sky_log_limit refused_limit, switch_limit;
+    struct sky_log_limit up_limit, down_limit, switch_limit, denied_limit, refused_limit;
 };
 
 static const char *backend_name(const struct sky_sender *sender, size_t backend)
@@ -66,11 +66,11 @@ static const char *backend_name(const struct sky_sender *sender, size_t backend)
 
 static void seed_backends(struct sky_sender *sender)
 {
-    uint8_t entropy[32] = {1};
+    uint8_t entropy[32] = {0};
 
-    /* Only jitter depends on it; a kernel that gives none is no reason to stop. */
+    /* Only jitter depends on it; a kernel that gives none yet is no reason to stop. */
     if (getrandom(entropy, sizeof(entropy), GRND_NONBLOCK) < 0)
-        memcpy(entropy, &sender, sizeof(sender));
+        memcpy(entropy + 8, &sender, sizeof(sender));
     sky_backends_init(&sender->backends, sender->parts.options->backend_count, entropy);
 }
 
@@ -141,7 +141,8 @@ static void note_answer(struct sky_sender *sender, const struct slot *slot)
     sender->told_denied = false;
     if (sender->told_up)
         return;
-    sky_log(SKY_LOG_INFO, "reporter: %s answers", backend_name(sender, slot->call.backend));
+    sky_log_limited(&sender->up_limit, SKY_LOG_INFO, "reporter: %s answers",
+                    backend_name(sender, slot->call.backend));
     sender->told_up = true;
     sender->told_down = false;
 }
@@ -152,7 +153,8 @@ static void tell_failure(struct sky_sender *sender, const struct sky_call *call)
 
     if (call->outcome == SKY_OUTCOME_DENIED && !sender->told_denied) {
         sender->told_denied = true;
-        sky_log(SKY_LOG_WARN, "reporter: %s: %s: check reporter.authentication", name, call->error);
+        sky_log_limited(&sender->denied_limit, SKY_LOG_WARN,
+                        "reporter: %s: %s: check reporter.authentication", name, call->error);
     }
     if (call->outcome == SKY_OUTCOME_UNSUPPORTED && !sender->told_unsupported) {
         sender->told_unsupported = true;
@@ -175,9 +177,10 @@ static void note_failure(struct sky_sender *sender, const struct slot *slot)
                         backend_name(sender, call->backend), call->error);
     if (!is_pause || sender->told_down)
         return;
-    sky_log(SKY_LOG_WARN,
-            "reporter: no backend takes segments, they are kept and sent later; last %s: %s",
-            backend_name(sender, call->backend), call->error);
+    sky_log_limited(
+        &sender->down_limit, SKY_LOG_WARN,
+        "reporter: no backend takes segments, they are kept and sent later; last %s: %s",
+        backend_name(sender, call->backend), call->error);
     sender->told_down = true;
 }
 

@@ -8,30 +8,11 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "reporter/packets.h"
-
-static struct sky_packet *packet_of(uint32_t number, size_t size)
-{
-    struct sky_packet *packet = malloc(sizeof(*packet) + size);
-
-    assert_non_null(packet);
-    packet->size = (uint32_t)size;
-    memset(packet->data, 0, size);
-    memcpy(packet->data, &number, sizeof(number));
-    return packet;
-}
-
-static uint32_t number_of(const struct sky_packet *packet)
-{
-    uint32_t number;
-
-    memcpy(&number, packet->data, sizeof(number));
-    return number;
-}
+#include "tests/unit/numbered_packet.h"
 
 static void test_packets_leave_in_order(void **state)
 {
@@ -40,11 +21,11 @@ static void test_packets_leave_in_order(void **state)
 
     assert_null(sky_ring_pop(ring));
     for (uint32_t i = 0; i < 100; i++) {
-        assert_true(sky_ring_push(ring, packet_of(2 * i, 16)));
-        assert_true(sky_ring_push(ring, packet_of(2 * i + 1, 16)));
+        assert_true(sky_ring_push(ring, numbered_packet(2 * i, 16)));
+        assert_true(sky_ring_push(ring, numbered_packet(2 * i + 1, 16)));
         for (uint32_t j = 0; j < 2; j++) {
             struct sky_packet *packet = sky_ring_pop(ring);
-            assert_int_equal(number_of(packet), 2 * i + j);
+            assert_int_equal(packet_number(packet), 2 * i + j);
             free(packet);
         }
     }
@@ -59,27 +40,27 @@ static void test_full_by_count(void **state)
     (void)state;
     struct sky_ring *ring = sky_ring_new(8, 1 << 20);
 
-    for (uint32_t i = 0; i < 7; i++)
-        assert_true(sky_ring_push(ring, packet_of(i, 16)));
-    assert_false(sky_ring_push(ring, packet_of(7, 16)));
-    assert_int_equal(sky_ring_pushed(ring), 7);
+    for (uint32_t i = 0; i < 8; i++)
+        assert_true(sky_ring_push(ring, numbered_packet(i, 16)));
+    assert_false(sky_ring_push(ring, numbered_packet(8, 16)));
+    assert_int_equal(sky_ring_pushed(ring), 8);
     assert_int_equal(sky_ring_refused(ring), 1);
     free(sky_ring_pop(ring));
-    assert_true(sky_ring_push(ring, packet_of(8, 16)));
+    assert_true(sky_ring_push(ring, numbered_packet(9, 16)));
     sky_ring_destroy(ring);
 }
 
 static void test_full_by_bytes(void **state)
 {
     (void)state;
-    struct sky_packet *first = packet_of(0, 1000);
+    struct sky_packet *first = numbered_packet(0, 1000);
     struct sky_ring *ring = sky_ring_new(8, 2 * sky_packet_cost(first));
 
     assert_true(sky_ring_push(ring, first));
-    assert_true(sky_ring_push(ring, packet_of(1, 1000)));
-    assert_false(sky_ring_push(ring, packet_of(2, 4)));
+    assert_true(sky_ring_push(ring, numbered_packet(1, 1000)));
+    assert_false(sky_ring_push(ring, numbered_packet(2, 4)));
     free(sky_ring_pop(ring));
-    assert_true(sky_ring_push(ring, packet_of(3, 1000)));
+    assert_true(sky_ring_push(ring, numbered_packet(3, 1000)));
     assert_int_equal(sky_ring_refused(ring), 1);
     sky_ring_destroy(ring);
 }
@@ -91,7 +72,7 @@ static void test_high_water_is_told_once(void **state)
 
     for (int round = 0; round < 3; round++) {
         for (uint32_t i = 0; i < 7; i++) {
-            assert_true(sky_ring_push(ring, packet_of(i, 16)));
+            assert_true(sky_ring_push(ring, numbered_packet(i, 16)));
             assert_int_equal(sky_ring_high_water(ring), i == 3);
         }
         for (uint32_t i = 0; i < 7; i++)
@@ -100,7 +81,7 @@ static void test_high_water_is_told_once(void **state)
     sky_ring_destroy(ring);
 
     ring = sky_ring_new(8, 1000);
-    assert_true(sky_ring_push(ring, packet_of(0, 600)));
+    assert_true(sky_ring_push(ring, numbered_packet(0, 600)));
     assert_true(sky_ring_high_water(ring));
     assert_false(sky_ring_high_water(ring));
     sky_ring_destroy(ring);
@@ -113,7 +94,7 @@ static void *produce(void *argument)
     struct sky_ring *ring = argument;
 
     for (uint32_t i = 0; i < CROSSINGS; i++) {
-        sky_ring_push(ring, packet_of(i, 8 + i % 64));
+        sky_ring_push(ring, numbered_packet(i, 8 + i % 64));
         if (sky_ring_high_water(ring))
             sched_yield();
     }
@@ -136,7 +117,7 @@ static void test_two_threads(void **state)
             sched_yield();
             continue;
         }
-        uint32_t number = number_of(packet);
+        uint32_t number = packet_number(packet);
         assert_true(number >= next && packet->size == 8 + number % 64);
         next = number + 1;
         arrived++;

@@ -324,11 +324,10 @@ static void note_lost(struct sky_stitch *stitch, uint32_t lost)
         return;
     sky_count_add(stitch->counters, SKY_COUNT_stitch_lost, lost);
     struct sky_text channel = sky_stitch_channel(stitch, true);
-    sky_log_limited(
-        &limit, SKY_LOG_WARN,
-        "stitch.channel: the helper could not deliver %u messages to %.*s; must the app be "
-        "in stitch.group, or share the directory?",
-        (unsigned)lost, (int)channel.len, channel.base);
+    sky_log_limited(&limit, SKY_LOG_WARN,
+                    "stitch.channel: a helper lost %u messages on their way to %.*s: can the app "
+                    "reach it (stitch.channel, stitch.group), or did they come too late?",
+                    (unsigned)lost, (int)channel.len, channel.base);
 }
 
 void sky_stitch_answer(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
@@ -410,7 +409,7 @@ void sky_stitch_finish(struct sky_stitch *stitch, struct sky_stitch_entry *entry
         hold(stitch, entry, &stitch->hold_timeout, on_held_too_long);
         return;
     }
-    if (!entry->part.header && sky_stitch_table_has_helper(&stitch->table, entry->upstream)) {
+    if (sky_stitch_table_has_helper(&stitch->table, entry->upstream)) {
         hold(stitch, entry, &stitch->turn_timeout, on_turn_over);
         return;
     }

@@ -74,14 +74,19 @@ static void touch(const char *directory, const char *name)
     close(fd);
 }
 
-/* A socket file that nobody listens on, as a killed proxy leaves it. */
-static void leave_stale(const char *directory, const char *name)
+static int bind_socket(const char *directory, const char *name, int type)
 {
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/%s", directory, name);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    int fd = socket(AF_UNIX, type, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-    close(fd);
+    return fd;
+}
+
+/* A socket file that nobody listens on, as a killed proxy leaves it. */
+static void leave_stale(const char *directory, const char *name)
+{
+    close(bind_socket(directory, name, SOCK_SEQPACKET));
 }
 
 static bool exists(const char *directory, const char *name)
@@ -198,6 +203,12 @@ static void connections_are_bounded(void **state)
     assert_int_equal(fixture_count(&fixture.loop, SKY_COUNT_stitch_connections_refused), 3);
     assert_int_equal(recv(fds[TRIED - 1], &byte, 1, MSG_DONTWAIT), 0);
     assert_int_equal(recv(fds[LIMIT - 1], &byte, 1, MSG_DONTWAIT), -1);
+    /* A place that is left is a place for the next. */
+    close(fds[0]);
+    fixture_turn(&fixture.loop);
+    fds[0] = connect_to(&fixture);
+    fixture_turn(&fixture.loop);
+    assert_int_equal(fixture_count(&fixture.loop, SKY_COUNT_stitch_connections), LIMIT + 1);
     for (int i = 0; i < TRIED; i++)
         close(fds[i]);
     stop(&fixture);
@@ -279,13 +290,17 @@ static void only_what_refuses_is_removed(void **state)
     leave_stale(directory, "other.sock");
     leave_stale(directory, "skystitch-else");
     touch(directory, "skystitch-2-0-0.sock.bak");
+    int stream = bind_socket(directory, "skystitch-3-0-0.sock", SOCK_STREAM);
+    assert_int_equal(listen(stream, 1), 0);
     start(&living, directory, "");
     start(&fixture, directory, "");
     assert_false(exists(directory, "skystitch-1-0-0.sock"));
     assert_true(exists(directory, "other.sock"));
     assert_true(exists(directory, "skystitch-else"));
     assert_true(exists(directory, "skystitch-2-0-0.sock.bak"));
-    assert_int_equal(entry_count(directory), 5);
+    assert_true(exists(directory, "skystitch-3-0-0.sock"));
+    assert_int_equal(entry_count(directory), 6);
+    close(stream);
     close(connect_to(&living));
     stop(&living);
     stop(&fixture);

@@ -118,8 +118,11 @@ static void answer_trace(struct sky_server *server, h2o_req_t *req, struct sky_t
 
 static void collect(const struct sky_server *server, struct sky_metrics *metrics)
 {
-    for (size_t i = 0; i < server->worker_count; i++)
-        sky_metrics_add_worker(metrics, &server->workers[i]->counters);
+    for (size_t i = 0; i < server->worker_count; i++) {
+        const struct sky_worker *worker = server->workers[i];
+        sky_metrics_add_worker(metrics, &worker->counters);
+        metrics->gauges[SKY_GAUGE_connections] += (double)sky_front_connection_count(worker->front);
+    }
     sky_reporter_counters(server->reporter, &metrics->reporter);
     sky_metrics_add_process(metrics);
     const struct sky_reporter_counters *reporter = &metrics->reporter;
@@ -245,12 +248,23 @@ static bool is_method(const h2o_req_t *req, const char *method)
            (strcmp(method, "GET") == 0 && sky_text_equal(name, SKY_TEXT("HEAD")));
 }
 
+/* What the front, or the limit here, has against the body. */
 static void refuse(h2o_req_t *req, int status)
 {
-    if (status == 413)
-        respond(req, 413, "Content Too Large", text_plain, "the body is larger than 10 MiB\n");
-    else
-        respond(req, status, "Request Timeout", text_plain, "the body did not come in time\n");
+    static const struct {
+        int status;
+        const char *reason, *text;
+    } refusals[] = {
+        {408, "Request Timeout", "the body stood still\n"},
+        {413, "Content Too Large", "the body is too large\n"},
+        {503, "Service Unavailable", "the body could not be buffered\n"},
+        {507, "Insufficient Storage", "the body could not be buffered\n"},
+        {400, "Bad Request", "the body is malformed\n"},
+    };
+    size_t i = 0;
+    while (refusals[i].status != status && refusals[i].status != 400)
+        i++;
+    respond(req, refusals[i].status, refusals[i].reason, text_plain, refusals[i].text);
 }
 
 /* A browser sends a field of that name to another site only after asking it (CORS preflight). */

@@ -32,7 +32,7 @@ static h2o_header_t make_field(h2o_mem_pool_t *pool, const struct sky_answer_fie
 static void make_fields(h2o_mem_pool_t *pool, const struct sky_answer *answer,
                         h2o_headers_t *headers)
 {
-    *headers = (h2o_headers_t){NULL};
+    *headers = (h2o_headers_t){NULL, 0, 0};
     h2o_vector_reserve(pool, headers, answer->field_count);
     for (size_t i = 0; i < answer->field_count; ++i) {
         h2o_header_t header = make_field(pool, &answer->fields[i]);

@@ -218,13 +218,13 @@ static void put_forwarded_for(struct head *head, struct sky_text client)
     put(head, SKY_TEXT("\r\n"));
 }
 
-/* The Host as the client sent it. An HTTP/1.0 client may send none, h2o then puts the name of its
- * own configuration there: the server's address is better, it is at least true. */
+/* The Host as the client sent it. An HTTP/1.0 client may send none (in HTTP/2, h2o puts the name of
+ * its own configuration there): then the server's address, which is at least true. */
 static struct sky_text choose_host(const struct sky_forward *forward)
 {
     const h2o_req_t *req = forward->req;
 
-    if (req->authority.base != req->hostconf->authority.hostport.base)
+    if (req->authority.len != 0 && req->authority.base != req->hostconf->authority.hostport.base)
         return view(req->authority);
     return forward->server->host != NULL ? sky_text_of(forward->server->text)
                                          : SKY_TEXT("localhost");

@@ -81,6 +81,14 @@ void sky_trace_stitch(struct sky_trace *trace, struct sky_text value, size_t cou
     pthread_mutex_unlock(&mutex);
 }
 
+void sky_trace_stitch_data(struct sky_trace *trace, struct sky_text value, size_t count)
+{
+    (void)value;
+    pthread_mutex_lock(&mutex);
+    trace->notes.stitch_data_count = count;
+    pthread_mutex_unlock(&mutex);
+}
+
 void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outcome)
 {
     pthread_mutex_lock(&mutex);
@@ -290,15 +298,21 @@ static int with_patience(int fd)
     return fd;
 }
 
-int client_connect(struct bench *bench)
+void client_connect_by(struct bench *bench, int fd)
 {
     struct sockaddr_in address;
     socklen_t len = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     assert_int_equal(getsockname(bench->listen_fd, (struct sockaddr *)&address, &len), 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
-    return with_patience(fd);
+    assert_int_equal(connect(with_patience(fd), (struct sockaddr *)&address, len), 0);
+}
+
+int client_connect(struct bench *bench)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    client_connect_by(bench, fd);
+    return fd;
 }
 
 int app_accept(struct bench *bench)
@@ -325,6 +339,28 @@ void send_bytes(int fd, const char *bytes, size_t len)
 void send_text(int fd, const char *text)
 {
     send_bytes(fd, text, strlen(text));
+}
+
+void *send_in_thread(void *arg)
+{
+    const struct sending *sending = arg;
+
+    with_patience(sending->fd);
+    send_bytes(sending->fd, sending->bytes, sending->len);
+    return NULL;
+}
+
+char *read_exactly(int fd, size_t len)
+{
+    char *bytes = malloc(len + 1);
+
+    for (size_t have = 0; have < len;) {
+        ssize_t got = recv(fd, bytes + have, len - have, 0);
+        assert_true(got > 0);
+        have += (size_t)got;
+    }
+    bytes[len] = '\0';
+    return bytes;
 }
 
 /* A growing text. */

@@ -14,9 +14,10 @@
 struct notes {
     int begun, attempts, sent, answered, stitched, ended;
     size_t stitch_count; /* of the last sky_trace_stitch */
-    char stitch[64];     /* its value */
-    char address[128];   /* of the last attempt */
-    char failure[64];    /* "" when NULL */
+    size_t stitch_data_count;
+    char stitch[64];   /* its value */
+    char address[128]; /* of the last attempt */
+    char failure[64];  /* "" when NULL */
     struct sky_trace_outcome outcome;
 };
 
@@ -45,12 +46,23 @@ struct notes bench_notes_now(void);
 uint64_t bench_counter(struct bench *bench, enum sky_counter counter);
 
 int client_connect(struct bench *bench);
+/* client_connect_by: the same with a socket of the caller's. */
+void client_connect_by(struct bench *bench, int fd);
 int app_accept(struct bench *bench);
 /* app_accept_none: no connection has come. */
 void app_accept_none(struct bench *bench);
 
 void send_text(int fd, const char *text);
 void send_bytes(int fd, const char *bytes, size_t len);
+/* send_in_thread: a pthread's start, for what would block: arg is a struct sending. */
+struct sending {
+    int fd;
+    const char *bytes;
+    size_t len;
+};
+void *send_in_thread(void *arg);
+/* read_exactly: so many bytes. Freed by the caller. */
+char *read_exactly(int fd, size_t len);
 /* read_request: a head and the body that Content-Length tells, as text. Freed by the caller. */
 char *read_request(int fd);
 /* read_response: head, and body by length, by chunks (decoded) or up to the close. `cut` tells that

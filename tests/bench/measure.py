@@ -115,6 +115,7 @@ class Sink(Process):
         "ManagementService/keepAlive",
         "MeterReportService/collect",
         "LogReportService/collect",
+        "ProfileTask/getProfileTaskCommands",
     )
 
     def __init__(self, stage: Stage) -> None:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request costs inside a Flask app: bare, under the skystitch helper, and under its peers.
+
+Each contender runs in a process of its own, with the same app and the same prepared request, in rounds whose
+order rotates. "Request thread" is what delays the answer; "all threads" adds the agent's reporters, which
+compete with the app for the interpreter and the CPU.
+
+    ./dev bench helper [--rounds N] [--seconds N] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from harness.process import Stage
+from measure import Sink, Spread, machine, rotated, table
+
+CONTENDERS = {
+    "bare": "Flask alone",
+    "skystitch": "**skystitch helper**",
+    "skywalking": "SkyWalking's Python agent",
+    "opentelemetry": "OpenTelemetry, exporter that does nothing",
+}
+PACKAGES = ["Flask", "apache-skywalking", "opentelemetry-sdk", "opentelemetry-instrumentation-flask"]
+BATCHES_PER_SECOND = 12  # of 200 requests; about what the slowest contender does
+
+
+@dataclass
+class Result:
+    thread_us: Spread = field(default_factory=Spread)
+    all_us: Spread = field(default_factory=Spread)
+    rss_mb: Spread = field(default_factory=Spread)
+
+
+def run(contender: str, collector: str, batches: int) -> dict[str, float]:
+    program = Path(__file__).parent / "helper_app.py"
+    done = subprocess.run(
+        [sys.executable, program, contender, collector, str(batches)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def versions() -> str:
+    return ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+
+
+def render(results: dict[str, Result], rounds: int, requests: int) -> str:
+    bare = results["bare"]
+    lines = []
+    for name, label in CONTENDERS.items():
+        result = results[name]
+        added = ["", "", ""]
+        if name != "bare":
+            added = [
+                f"{result.thread_us.median - bare.thread_us.median:+.1f}",
+                f"{result.all_us.median - bare.all_us.median:+.1f}",
+                f"{result.rss_mb.median - bare.rss_mb.median:+.1f}",
+            ]
+        lines.append([label, str(result.thread_us), added[0], str(result.all_us), added[1], added[2]])
+    head = ["", "µs in the request thread", "added", "µs in all threads", "added", "MB added"]
+    return "\n\n".join(
+        [
+            f"{machine()}, CPython {sys.version.split()[0]}. {rounds} rounds of {requests} requests each, "
+            "min / median / max.",
+            table(head, lines),
+            f"{versions()}.",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=2, help="about so long a contender and round")
+    parser.add_argument("--binary", type=Path, help="not used: this benchmark has no proxy")
+    parser.add_argument("--output", type=Path, help="write the table to this file as well")
+    arguments = parser.parse_args()
+    batches = arguments.seconds * BATCHES_PER_SECOND
+    results = {name: Result() for name in CONTENDERS}
+    with tempfile.TemporaryDirectory(prefix="skystitch-bench-") as directory:
+        stage = Stage(Path(directory))
+        try:
+            sink = Sink(stage)
+            for number in range(arguments.rounds):
+                for name in rotated(list(CONTENDERS), number):
+                    print(f"round {number + 1}/{arguments.rounds}: {name}", file=sys.stderr)
+                    figures = run(name, sink.address, batches)
+                    for figure, value in figures.items():
+                        getattr(results[name], figure).samples.append(value)
+        finally:
+            stage.close()
+    text = render(results, arguments.rounds, batches * 200)
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

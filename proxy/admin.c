@@ -15,6 +15,7 @@
 #include "proxy/admin_page.h"
 #include "proxy/http1_front.h"
 #include "proxy/metrics.h"
+#include "proxy/stitch.h"
 
 #define BODY_BYTES_MAX (10 * 1024 * 1024)
 #define TRACES_SHOWN 100
@@ -122,6 +123,8 @@ static void collect(const struct sky_server *server, struct sky_metrics *metrics
         const struct sky_worker *worker = server->workers[i];
         sky_metrics_add_worker(metrics, &worker->counters);
         metrics->gauges[SKY_GAUGE_connections] += (double)sky_front_connection_count(worker->front);
+        if (worker->stitch != NULL)
+            metrics->gauges[SKY_GAUGE_stitch_bytes] += (double)sky_stitch_bytes(worker->stitch);
     }
     sky_reporter_counters(server->reporter, &metrics->reporter);
     sky_metrics_add_process(metrics);

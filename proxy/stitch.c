@@ -9,6 +9,8 @@
  * dropped, counted. No channel -> header and sw8-stitch-data alone, nothing is waited for. */
 #include "proxy/stitch.h"
 
+#include <stdatomic.h>
+
 #include "propagation/base64.h"
 #include "proxy/stitch_channel.h"
 #include "proxy/stitch_header.h"
@@ -34,8 +36,8 @@ struct sky_stitch {
     bool channel_is_file;               /* reaches upstreams that are not on this machine too */
     struct sky_stitch_token *token;     /* NULL: none */
     h2o_timeout_t hold_timeout, turn_timeout;
-    h2o_linklist_t held; /* oldest first */
-    size_t bytes;        /* of messages and held entries */
+    h2o_linklist_t held;  /* oldest first */
+    _Atomic size_t bytes; /* of messages and held entries; written by the loop thread alone */
     struct sky_stitch_table table;
 };
 
@@ -48,13 +50,39 @@ static bool is_complete(const struct sky_app_part *part)
     return part->header && !part->head.stream && part->arrived >= part->head.announced;
 }
 
+size_t sky_stitch_bytes(const struct sky_stitch *stitch)
+{
+    return atomic_load_explicit(&stitch->bytes, memory_order_relaxed);
+}
+
+/* There is one writer: no locked instruction. */
+static void set_bytes(struct sky_stitch *stitch, size_t bytes)
+{
+    atomic_store_explicit(&stitch->bytes, bytes, memory_order_relaxed);
+}
+
+/* Bytes of an entry, which are given back when it goes. */
+static void charge(struct sky_stitch *stitch, struct sky_stitch_entry *entry, size_t bytes)
+{
+    entry->bytes += bytes;
+    set_bytes(stitch, sky_stitch_bytes(stitch) + bytes);
+}
+
+static void give_back(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
+{
+    if (entry->bytes == 0)
+        return;
+    set_bytes(stitch, sky_stitch_bytes(stitch) - entry->bytes);
+    entry->bytes = 0;
+}
+
 static void unlink_entry(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
 {
     h2o_linklist_unlink(&entry->bucket);
     if (h2o_linklist_is_linked(&entry->held))
         h2o_linklist_unlink(&entry->held);
     h2o_timeout_unlink(&entry->timer);
-    stitch->bytes -= entry->bytes;
+    give_back(stitch, entry);
 }
 
 static void report(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
@@ -87,7 +115,7 @@ static struct sky_stitch_entry *oldest(struct sky_stitch *stitch,
 /* Makes room for `size` bytes at the cost of the oldest held; `keep` is for whom it is. */
 static bool make_room(struct sky_stitch *stitch, size_t size, const struct sky_stitch_entry *keep)
 {
-    while (stitch->bytes + size > stitch->hold_max_bytes) {
+    while (sky_stitch_bytes(stitch) + size > stitch->hold_max_bytes) {
         struct sky_stitch_entry *entry = oldest(stitch, keep);
         if (entry == NULL)
             return false;
@@ -116,8 +144,7 @@ static void hold(struct sky_stitch *stitch, struct sky_stitch_entry *entry, h2o_
         return;
     }
     entry->stitch = stitch;
-    entry->bytes += ENTRY_BYTES;
-    stitch->bytes += ENTRY_BYTES;
+    charge(stitch, entry, ENTRY_BYTES);
     h2o_linklist_insert(&stitch->held, &entry->held);
     entry->timer.cb = on_end;
     h2o_timeout_link(stitch->ctx->loop, timeout, &entry->timer);
@@ -145,8 +172,7 @@ static void take(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
 {
     struct sky_stitch_taken taken;
     sky_stitch_message_take(message, entry->pool, &entry->part, &taken);
-    entry->bytes += taken.bytes;
-    stitch->bytes += taken.bytes;
+    charge(stitch, entry, taken.bytes);
     sky_count(stitch->counters, SKY_COUNT_stitch_message);
     if (taken.cut)
         sky_count(stitch->counters, SKY_COUNT_stitch_cut);

@@ -88,6 +88,9 @@ void sky_stitch_finish(struct sky_stitch *stitch, struct sky_stitch_entry *entry
 void sky_stitch_merge(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
                       const struct sky_stitch_window *window, struct sky_stitch_merged *merged);
 
+/* sky_stitch_bytes: memory of messages and held entries. Any thread. */
+size_t sky_stitch_bytes(const struct sky_stitch *stitch);
+
 /* sky_stitch_flush: reports everything that is held, as it is (stop). */
 void sky_stitch_flush(struct sky_stitch *stitch);
 

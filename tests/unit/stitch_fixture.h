@@ -63,6 +63,8 @@ static inline void fixture_init(struct fixture *fixture, char *channel, char *to
 
 static inline void fixture_fini(struct fixture *fixture)
 {
+    sky_stitch_flush(fixture->stitch);
+    assert_int_equal(sky_stitch_bytes(fixture->stitch), 0);
     sky_stitch_destroy(fixture->stitch);
     fixture_loop_fini(fixture);
 }

@@ -14,6 +14,7 @@
  *   bytes after the answer         it passes; the socket is closed
  *   owner takes nothing            above 64 KiB reading stops until it does */
 #include "proxy/http1_back.h"
+#include "proxy/recycle.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -32,6 +33,11 @@
 /* Sixteen of them are kept per thread. Never in a file: they do not grow. */
 static __thread h2o_buffer_prototype_t body_prototype = {
     .allocator = {.max = 16}, ._initial_buf = {.capacity = BODY_BUFFER_BYTES}};
+
+void sky_back_free_recycled(void)
+{
+    sky_recycle_free(&body_prototype.allocator);
+}
 
 static h2o_loop_t *loop_of(const struct sky_back *back)
 {

@@ -96,4 +96,8 @@ void sky_back_cancel(struct sky_back *back);
 /* sky_back_fini: cancels and frees the buffers. Harmless on a zeroed back. */
 void sky_back_fini(struct sky_back *back);
 
+/* sky_back_free_recycled: gives back the body buffers that the calling thread keeps for reuse; when
+ * it ends. */
+void sky_back_free_recycled(void);
+
 #endif

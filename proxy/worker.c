@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "proxy/http1_back.h"
 #include "proxy/http1_front.h"
+#include "proxy/recycle.h"
 #include "proxy/stitch.h"
 #include "proxy/upstream.h"
 #include "reporter/log.h"
@@ -85,6 +87,15 @@ static void on_stop(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messag
     h2o_timeout_link(worker->ctx.loop, &worker->ctx.zero_timeout, &worker->stop_poll);
 }
 
+static void close_upstreams(struct sky_worker *worker)
+{
+    for (size_t i = 0; i < worker->config->upstream_count; ++i) {
+        if (worker->upstreams[i] != NULL)
+            sky_upstream_destroy(worker->upstreams[i]);
+        worker->upstreams[i] = NULL;
+    }
+}
+
 static void *run(void *arg)
 {
     struct sky_worker *worker = arg;
@@ -95,6 +106,10 @@ static void *run(void *arg)
         h2o_evloop_run(worker->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
     if (worker->stitch != NULL)
         sky_stitch_flush(worker->stitch);
+    /* here and not in sky_worker_destroy: the sockets' buffers refer to this thread's storage */
+    close_upstreams(worker);
+    sky_back_free_recycled();
+    sky_recycle_free_thread();
     return NULL;
 }
 
@@ -169,8 +184,7 @@ void sky_worker_destroy(struct sky_worker *worker)
     for (size_t i = 0; i < worker->listener_count; ++i)
         h2o_socket_close(worker->listeners[i]);
     sky_front_destroy(worker->front);
-    for (size_t i = 0; i < worker->config->upstream_count; ++i)
-        sky_upstream_destroy(worker->upstreams[i]);
+    close_upstreams(worker);
     if (worker->stitch != NULL)
         sky_stitch_destroy(worker->stitch);
     h2o_multithread_unregister_receiver(worker->ctx.queue, &worker->stop_receiver);

@@ -56,7 +56,6 @@ REFUSED = {
     "space in the path": get(line=b"GET /a b HTTP/1.1"),
     "delimiter in the method": get(line=b"GE(T / HTTP/1.1"),
     "HTTP/0.9": b"GET /\r\n\r\n",
-    "HTTP/2 in text": get(line=b"GET / HTTP/2.0"),
     "lower-case version": get(line=b"GET / http/1.1"),
 }
 
@@ -197,6 +196,7 @@ def test_any_method_passes(setting: Setting, method: bytes) -> None:
 
 
 LIMITS = {
+    "version": (505, get(line=b"GET / HTTP/2.0")),
     "line": (414, get(line=b"GET /" + b"a" * 9000 + b" HTTP/1.1")),
     "head": (431, get(b"X-A: " + b"a" * 70000 + b"\r\n")),
     "fields": (431, get(b"".join(b"X-%d: 1\r\n" % number for number in range(91)))),

@@ -89,23 +89,30 @@ def test_more_than_the_memory_holds(stage: Stage, collector: Collector) -> None:
     collector.refuse()
     proxy = proxy_for(stage, collector, memory="1MiB")
     load = under_load(proxy, 1)
-    before = proxy.rss_kb()
+    before = proxy.memory_kb()
     until(lambda: proxy.metric(DROPPED, reason="backlog_full") > 500, "segments are dropped", 60)
     check_served(load)
-    assert proxy.rss_kb() - before < 8 * 1024
+    proxy.check_growth(before, 4 * 1024)
     collector.serve()
     check_sum(proxy, collector, load)
     assert 0 < len(collector.segments) < load.done
 
 
-@pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED])
+@pytest.mark.parametrize(
+    "status",
+    [
+        grpc.StatusCode.UNAVAILABLE,
+        # A wrong token is tried again after 30 s only.
+        pytest.param(grpc.StatusCode.PERMISSION_DENIED, marks=pytest.mark.matrix),
+    ],
+)
 def test_answers_a_passing_status(stage: Stage, collector: Collector, status: grpc.StatusCode) -> None:
     collector.status = status
     proxy = proxy_for(stage, collector)
     assert proxy.get("/").status_code == 200
-    until(lambda: collector.calls >= 2, "a call was answered")
+    until(lambda: collector.calls >= 2, "calls were answered", 90)
     collector.status = None
-    collector.wait(1, timeout=60)
+    collector.wait(1, timeout=90)
     assert proxy.metric(DROPPED) == 0
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -39,6 +40,12 @@ def sanitizer_env() -> dict[str, str]:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "TSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/tsan.supp:exitcode=66:second_deadlock_stack=1",
     }
+
+
+@functools.cache
+def instrumented(binary: Path) -> bool:
+    data = binary.read_bytes()
+    return b"libasan.so" in data or b"libtsan.so" in data
 
 
 def merge(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,9 +163,16 @@ class Skystitch(Process):
         assert found, f"/metrics has no {name} with {labels}"
         return sum(found)
 
-    def rss_kb(self) -> int:
+    def memory_kb(self) -> int:
+        """Memory of its own, without mapped files."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"^VmRSS:\s+(\d+)", status, re.M).group(1))  # type: ignore[union-attr]
+        return int(re.search(r"^RssAnon:\s+(\d+)", status, re.M).group(1))  # type: ignore[union-attr]
+
+    def check_growth(self, before_kb: int, limit_kb: int) -> None:
+        """Fails when it has grown by more since then. Sanitizers keep what is freed: not measured there."""
+        if not instrumented(self.binary):
+            grown = self.memory_kb() - before_kb
+            assert grown < limit_kb, f"grown by {grown} KiB"
 
     # The end.
 

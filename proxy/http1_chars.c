@@ -20,3 +20,16 @@ const uint8_t sky_http1_classes[256] = {
     6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  /* e0 */
     6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  6,  /* f0 */
 };
+
+bool sky_http1_is_value(const char *bytes, size_t len)
+{
+    unsigned bad = 0;
+
+    /* no branch, so that the compiler takes 16 bytes at a time */
+    for (size_t i = 0; i < len; i++) {
+        uint8_t byte = (uint8_t)bytes[i];
+        bad |= (byte < 0x20) & (byte != '\t');
+        bad |= byte == 0x7f;
+    }
+    return bad == 0;
+}

@@ -4,6 +4,7 @@
 #define SKY_PROXY_HTTP1_CHARS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum sky_http1_class {
@@ -22,5 +23,9 @@ static inline bool sky_http1_is(char byte, enum sky_http1_class class)
 {
     return (sky_http1_classes[(uint8_t)byte] & class) != 0;
 }
+
+/* sky_http1_is_value: whether all bytes are SKY_HTTP1_VALUE; values are most of a head, so this
+ * does not go byte by byte through the table. */
+bool sky_http1_is_value(const char *bytes, size_t len);
 
 #endif

@@ -35,7 +35,8 @@ struct sky_front {
     struct sky_head_limits limits;
     struct sky_body_settings body;
     /* one list a duration */
-    h2o_timeout_t idle_timeout, head_timeout, body_timeout, write_timeout, linger_timeout, drain_timeout;
+    h2o_timeout_t idle_timeout, head_timeout, body_timeout, write_timeout, linger_timeout,
+        drain_timeout;
     h2o_linklist_t conns;
     _Atomic size_t conn_count;
     bool draining;

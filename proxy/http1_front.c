@@ -308,7 +308,7 @@ static void on_end(struct sky_conn *conn, bool lost)
         conn->half_closed = true;
         return;
     }
-    if (complete || conn->state == SKY_CONN_BODY)
+    if (conn->state == SKY_CONN_BODY || conn->state == SKY_CONN_RUNNING)
         sky_conn_count(conn, SKY_COUNT_client_gone);
     sky_conn_close(conn);
 }

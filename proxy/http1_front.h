@@ -15,7 +15,8 @@
 #include "proxy/config.h"
 #include "proxy/counters.h"
 
-/* The connections of one event loop. */
+/* The connections of one event loop. It counts requests, answers by class, refusals, clients that
+ * went away; connections are counted by who accepts them. */
 struct sky_front;
 
 /* sky_front_prepare: takes libh2o's own chunked encoder out of all paths, since the front does the

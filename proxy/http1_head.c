@@ -341,7 +341,7 @@ static enum sky_refusal parse_field(struct sky_text line, struct sky_head *head,
     if (refusal != SKY_REFUSAL_none)
         return refusal;
     field.value = sky_text(line.base + field.name.len + 1, line.len - field.name.len - 1);
-    if (!all(field.value, SKY_HTTP1_VALUE))
+    if (!sky_http1_is_value(field.value.base, field.value.len))
         return SKY_REFUSAL_control;
     if (underscore) {
         head->dropped_count++;

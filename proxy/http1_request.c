@@ -68,7 +68,6 @@ static bool refuse_head(struct sky_conn *conn, enum sky_refusal refusal,
     h2o_req_t *req = &conn->req;
 
     sky_conn_count(conn, row->counter);
-    sky_conn_count(conn, row->status < 500 ? SKY_COUNT_responses_4xx : SKY_COUNT_responses_5xx);
     log_refusal(conn, row);
     conn->refusal = refusal;
     conn->must_close = true;

@@ -114,8 +114,7 @@ static void flush(struct sky_conn *conn)
             wait_writable(conn);
             return;
         } else if (errno != EINTR) {
-            if (conn->response.then == SKY_THEN_FINISH) /* else a generator is told */
-                sky_conn_count(conn, SKY_COUNT_client_gone);
+            sky_conn_count(conn, SKY_COUNT_client_gone);
             conn->response.then = SKY_THEN_CUT;
             settle_soon(conn);
             return;
@@ -265,6 +264,16 @@ static char *put_head(char *dst, struct sky_conn *conn)
     return PUT(dst, "\r\n");
 }
 
+static void count_response(struct sky_conn *conn)
+{
+    static const enum sky_counter counters[] = {SKY_COUNT_responses_2xx, SKY_COUNT_responses_3xx,
+                                                SKY_COUNT_responses_4xx, SKY_COUNT_responses_5xx};
+    int class = conn->req.res.status / 100;
+
+    if (class >= 2 && class <= 5)
+        sky_conn_count(conn, counters[class - 2]);
+}
+
 /* ---- the body ---- */
 
 /* One piece of an answer. */
@@ -335,6 +344,7 @@ static void push_head_and_body(struct sky_conn *conn, const struct piece *piece)
     if (!merge)
         push_body(conn, piece);
     conn->response.head_made = true;
+    count_response(conn);
     conn->req.timestamps.response_start_at = *h2o_get_timestamp(conn->super.ctx, NULL, NULL);
 }
 

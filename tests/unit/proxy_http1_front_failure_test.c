@@ -352,6 +352,7 @@ static void test_client_leaves_while_a_request_runs(void **state)
         until(fixture->waiting == NULL);
         assert_int_equal(fixture->stops, half + 1);
         assert_int_equal(fixture->broken, half + 1);
+        assert_int_equal(counted(SKY_COUNT_client_gone), half + 1);
         until(none_left());
         client_close(&client);
     }

@@ -27,6 +27,8 @@ struct sky_strings {
     size_t count;
 };
 
+#define SKY_PROPERTY_BYTES_MAX 200 /* of one of agent.properties */
+
 struct sky_listener_config {
     struct sky_address address;
 };
@@ -60,6 +62,7 @@ struct sky_config {
         char *service; /* the name, with |namespace appended when there is one */
         char *instance;
         char *name_space;
+        struct sky_strings properties; /* of the instance: "key=value", the key not empty */
         enum sky_mode mode;
         struct sky_trust trust_incoming;
         enum sky_operation operation;     /* name of a request without a route */

@@ -2,6 +2,7 @@
 /* Sorts the environment's names into ours, the Python agent's, others' and unknown ones. */
 #include "proxy/config_environment.h"
 
+#include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,44 @@ static void set(struct sky_config *config, const struct sky_option *option,
         sky_option_set_text(option, config, value, place, variable->name, problems);
 }
 
+/* A JSON object of texts, as the Python agent takes it. False: it is none. */
+static bool read_properties(const char *text, struct sky_strings *items)
+{
+    const char *key;
+    json_t *value, *object = json_loads(text, 0, NULL);
+    *items = (struct sky_strings){.items = calloc(json_object_size(object) + 1, sizeof(char *))};
+    bool sound = json_is_object(object) && items->items != NULL;
+    json_object_foreach(object, key, value)
+    {
+        char *item = NULL;
+        if (!sound || !json_is_string(value) ||
+            asprintf(&item, "%s=%s", key, json_string_value(value)) < 0) {
+            sound = false;
+            break;
+        }
+        items->items[items->count++] = item;
+    }
+    json_decref(object);
+    return sound;
+}
+
+static void set_properties(struct sky_config *config, const struct sky_option *option,
+                           const struct variable *variable, struct sky_problems *problems)
+{
+    struct sky_strings items;
+    if (variable->value[0] == '\0')
+        return;
+    if (read_properties(variable->value, &items))
+        sky_option_set(option, config, &items, place, variable->name, problems);
+    else
+        sky_problem_report(problems, &(struct sky_problem){.place = place,
+                                                           .option = variable->name,
+                                                           .value = variable->value,
+                                                           .what = "is no JSON object of texts",
+                                                           .accepted = "as {\"team\": \"shop\"}"});
+    sky_strings_fini(&items);
+}
+
 /* The Python agent's default address is a placeholder, and its times are bare seconds. */
 static void set_alias(struct sky_config *config, const struct sky_option *option,
                       const struct variable *variable, struct sky_problems *problems)
@@ -179,6 +218,10 @@ static void set_alias(struct sky_config *config, const struct sky_option *option
     size_t len = strlen(value);
     if (strcmp(value, "oap_host:oap_port") == 0)
         return;
+    if (option->type == &sky_option_type_properties) {
+        set_properties(config, option, variable, problems);
+        return;
+    }
     if (option->type == &sky_option_type_duration && len > 0 && len < sizeof(seconds) - 1 &&
         strspn(value, "0123456789") == len) {
         snprintf(seconds, sizeof(seconds), "%ss", value);

@@ -163,7 +163,8 @@ static void format_limits(const struct sky_option *option, char *out, size_t siz
         snprintf(max, sizeof(max), "%" PRIu64, option->max);
     }
     bool text = option->type == &sky_option_type_text || option->type == &sky_option_type_secret;
-    snprintf(out, size, ", %s to %s%s", min, max, text ? " bytes" : "");
+    bool list = option->type->shape == SKY_OPTION_LIST;
+    snprintf(out, size, ", %s to %s%s", min, max, text ? " bytes" : list ? " items" : "");
 }
 
 static void describe(const struct sky_option *option, const char *what, char *out, size_t size)
@@ -231,6 +232,10 @@ static void set_list(const struct sky_option *option, struct sky_strings *field,
 {
     struct sky_strings copy;
     size_t bad = 0;
+    if (option->max != 0 && items->count > option->max) {
+        report(option, NULL, "has too many items", place, name, problems);
+        return;
+    }
     const char *problem = copy_items(option->type, items, &copy, &bad);
     if (problem != NULL) {
         report(option, bad < items->count ? items->items[bad] : NULL, problem, place, name,

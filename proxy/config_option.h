@@ -16,7 +16,7 @@ struct sky_option {
     const char *path; /* "reporter.batch.interval" */
     const struct sky_option_type *type;
     size_t offset;       /* of the field in struct sky_config */
-    uint64_t min, max;   /* of sizes, durations (ms), counts, and of the bytes of a text */
+    uint64_t min, max;   /* of sizes, durations (ms), counts, bytes of a text, items of a list */
     const char *initial; /* the default, as it would be written; lists with commas */
     const char *alias;   /* name that another program gave it in the environment; NULL for none */
     const char *help;    /* one or two sentences */

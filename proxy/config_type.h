@@ -54,6 +54,7 @@ struct sky_option_type {
     X(onoff, enum sky_switch)             \
     X(level, enum sky_log_level)          \
     X(texts, struct sky_strings)          \
+    X(properties, struct sky_strings)     \
     X(methods, struct sky_strings)        \
     X(backends, struct sky_strings)       \
     X(trust, struct sky_trust)            \

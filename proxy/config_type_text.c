@@ -118,6 +118,15 @@ static const char *check_text(char *item)
     return sky_config_check_chars(item);
 }
 
+static const char *check_property(char *item)
+{
+    if (strlen(item) > SKY_PROPERTY_BYTES_MAX)
+        return "is longer than 200 bytes";
+    if (strchr(item, '=') == NULL || item[0] == '=')
+        return "is no key=value";
+    return sky_config_check_chars(item);
+}
+
 /* RFC 9110, 9.1: a method is a token; names of methods are compared as they are, and the Python
  * agent takes them in any case. */
 static const char *check_method(char *item)
@@ -222,6 +231,14 @@ const struct sky_option_type sky_option_type_texts = {
     .accepted = "a list of texts",
     .shape = SKY_OPTION_LIST,
     .check = check_text,
+    .write = write_texts,
+    .fini = fini_texts,
+};
+const struct sky_option_type sky_option_type_properties = {
+    .name = "list of key=value",
+    .accepted = "a list of key=value, as team=shop",
+    .shape = SKY_OPTION_LIST,
+    .check = check_property,
     .write = write_texts,
     .fini = fini_texts,
 };

@@ -10,16 +10,36 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+static const char *keep(struct sky_identity *identity, const char *text, size_t len)
+{
+    if (len >= sizeof(identity->texts) - identity->used)
+        return NULL;
+    char *copy = identity->texts + identity->used;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    identity->used += len + 1;
+    return copy;
+}
+
+/* key is kept by the caller. */
 static void add(struct sky_identity *identity, const char *key, const char *value)
 {
-    size_t size = strlen(value) + 1;
-    if (size == 1 || identity->count == SKY_IDENTITY_MAX ||
-        size > sizeof(identity->texts) - identity->used)
+    if (value[0] == '\0' || identity->count == SKY_IDENTITY_MAX)
         return;
-    char *copy = identity->texts + identity->used;
-    memcpy(copy, value, size);
-    identity->used += size;
-    identity->properties[identity->count++] = (struct sky_property){key, copy};
+    const char *copy = keep(identity, value, strlen(value));
+    if (copy != NULL)
+        identity->properties[identity->count++] = (struct sky_property){key, copy};
+}
+
+static void add_configured(struct sky_identity *identity, const struct sky_strings *properties)
+{
+    for (size_t i = 0; i < properties->count; i++) {
+        const char *equals = strchr(properties->items[i], '=');
+        const char *key =
+            keep(identity, properties->items[i], (size_t)(equals - properties->items[i]));
+        if (key != NULL)
+            add(identity, key, equals + 1);
+    }
 }
 
 static void add_addresses(struct sky_identity *identity)
@@ -54,5 +74,6 @@ void sky_identity_init(struct sky_identity *identity, const struct sky_config *c
     add(identity, "Process No.", pid);
     add(identity, "namespace", config->agent.name_space);
     add(identity, "skystitch", SKY_VERSION);
+    add_configured(identity, &config->agent.properties);
     add_addresses(identity);
 }

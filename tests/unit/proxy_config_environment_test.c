@@ -69,6 +69,16 @@ static const struct sample {
      WARNING "SW_SAMPLE_N_PER_3_SECS: is not part of this version: ignored\n", false},
     {"SW_AGENT_FORCE_TLS=true",
      "environment: SW_AGENT_FORCE_TLS: is not part of this version; accepted: not set\n", true},
+    {"SW_AGENT_INSTANCE_PROPERTIES_JSON={\"team\": 3}",
+     "environment: SW_AGENT_INSTANCE_PROPERTIES_JSON: \"{\\\"team\\\": 3}\" is no JSON object of "
+     "texts; accepted: as {\"team\": \"shop\"}\n",
+     true},
+    {"SW_AGENT_INSTANCE_PROPERTIES_JSON=[]",
+     "environment: SW_AGENT_INSTANCE_PROPERTIES_JSON: \"[]\" is no JSON object of texts; accepted: "
+     "as "
+     "{\"team\": \"shop\"}\n",
+     true},
+    {"SW_AGENT_INSTANCE_PROPERTIES_JSON=", "", false},
     {"SW_AGENT_PROTOCOL=kafka",
      "environment: SW_AGENT_PROTOCOL: \"kafka\" is not part of this version; accepted: auto, grpc, "
      "http, local\n",
@@ -125,6 +135,7 @@ static void test_agent_names(void **state)
                        "SW_AGENT_IGNORE_SUFFIX=", "SW_PLUGIN_HTTP_IGNORE_METHOD=options",
                        "SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD=20", "SW_AGENT_QUEUE_TIMEOUT=2",
                        "SW_AGENT_COLLECTOR_PROPERTIES_REPORT_PERIOD_FACTOR=5",
+                       "SW_AGENT_INSTANCE_PROPERTIES_JSON={\"team\": \"a, b\", \"stage\": \"x\"}",
                        "SW_AGENT_LOGGING_LEVEL=WARNING"));
     const struct sky_config *config = reading.config;
     assert_string_equal(reading.lines, "");
@@ -143,6 +154,8 @@ static void test_agent_names(void **state)
     assert_int_equal(config->reporter.batch_interval_ms, 2000);
     assert_int_equal(config->reporter.properties_every, 5);
     assert_int_equal(config->log.level, SKY_LOG_WARN);
+    assert_int_equal(config->agent.properties.count, 2);
+    assert_string_equal(config->agent.properties.items[0], "team=a, b");
     reading_end(&reading);
 }
 

@@ -8,7 +8,8 @@ static const struct mistake {
     const char *text, *lines;
 } mistakes[] = {
     {"agent: {servce: shop}\n",
-     "shop.yaml:1:9: agent.servce: unknown option; accepted: service, instance, namespace, mode, "
+     "shop.yaml:1:9: agent.servce: unknown option; accepted: service, instance, namespace, "
+     "properties, mode, "
      "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method; did you "
      "mean agent.service?\n"},
     {"repoter: {}\n",
@@ -34,7 +35,8 @@ static const struct mistake {
      "shop.yaml:1:1: limits.body: has a dot in its key; accepted: one level a "
      "line, as {limits: {body: 1GiB}}\n"},
     {"agent: []\n",
-     "shop.yaml:1:8: agent: is no mapping; accepted: service, instance, namespace, mode, "
+     "shop.yaml:1:8: agent: is no mapping; accepted: service, instance, namespace, properties, "
+     "mode, "
      "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method\n"},
     {"- a\n", "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
               "local, stitch, forwarded, limits, buffer, timeouts, workers, admin, log\n"},
@@ -91,7 +93,8 @@ static const struct mistake {
     {"routes: [{path: /, upstream: a, static: /srv}]\n",
      "shop.yaml:1:33: routes.static: unknown option; accepted: {path: /PREFIX, upstream: NAME}\n"},
     {"agent: {\"a\\eb\": 1}\n",
-     "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, mode, "
+     "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, "
+     "properties, mode, "
      "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method\n"},
     /* all of them, not only the first */
     {"workers: 0\nlog: {level: loud}\n",

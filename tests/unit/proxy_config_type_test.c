@@ -145,6 +145,22 @@ static const struct sample {
     {"agent.ignore_path", "/health/**, /x", "[\"/health/**\", \"/x\"]", NULL},
     {"agent.ignore_path", "", "[]", NULL},
     {"agent.ignore_path", " , ,", "[]", NULL},
+    {"agent.properties", "team=shop,url=a=b,empty=", "[\"team=shop\", \"url=a=b\", \"empty=\"]",
+     NULL},
+    {"agent.properties", "team", NULL,
+     "agent.properties: \"team\" is no key=value; accepted: a list of key=value, as team=shop, 0 "
+     "to "
+     "32 items"},
+    {"agent.properties", "=shop", NULL,
+     "agent.properties: \"=shop\" is no key=value; accepted: a list of key=value, as team=shop, 0 "
+     "to "
+     "32 items"},
+    {"agent.properties",
+     "1=,2=,3=,4=,5=,6=,7=,8=,9=,10=,11=,12=,13=,14=,15=,16=,17=,18=,19=,20=,21=,22=,23=,24=,25=,"
+     "26=,27=,28=,29=,30=,31=,32=,33=",
+     NULL,
+     "agent.properties: has too many items; accepted: a list of key=value, as team=shop, 0 to "
+     "32 items"},
     {"agent.ignore_method", "options,Head", "[\"OPTIONS\", \"HEAD\"]", NULL},
     {"agent.ignore_method", "GET POST", NULL,
      "agent.ignore_method: \"GET POST\" is no name of a method; accepted: a list of methods, as "

@@ -9,12 +9,12 @@ import gc
 import io
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from measure import rss_mb
 
 BATCH = 200
 
@@ -104,12 +104,6 @@ def caller(stitched: bool) -> Callable[[int], None]:
     return call
 
 
-def rss_mb() -> float:
-    found = re.search(r"^VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
-    assert found
-    return int(found.group(1)) / 1024
-
-
 def settle(limit_s: float = 10.0) -> None:
     """Until the agent's own threads have worked off what the requests left them."""
     deadline = time.monotonic() + limit_s
@@ -139,7 +133,7 @@ def measure(agent: str, collector: str, batches: int) -> dict[str, float]:
     return {
         "thread_us": least_us,
         "all_us": least_us + others * 1e6 / (batches * BATCH),
-        "rss_mb": rss_mb(),
+        "rss_mb": rss_mb(os.getpid()),
     }
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import platform
+import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -42,6 +44,21 @@ def cpu_ns(pid: int, counts: Callable[[str], bool] = lambda _: True) -> int:
                 if counts((task / "comm").read_text().rstrip("\n")):
                     total += int((task / "schedstat").read_text().split()[0])
     return total
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of the family; pages that its members share count in each."""
+    total_kb = 0
+    for process in family(pid):
+        found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(), re.M)
+        total_kb += int(found.group(1)) if found else 0
+    return total_kb / 1024
+
+
+def allow_connections(count: int) -> None:
+    """Raises the limit of open files for this process and those it starts."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count if hard == resource.RLIM_INFINITY else min(count, hard), hard))
 
 
 @dataclass

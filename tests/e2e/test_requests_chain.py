@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from expect import DJANGO, FLASK, REQUESTS, check_log, check_times
 
+from expect import DJANGO, FLASK, REQUESTS, check_log, check_times
 from harness import Collector, Segment, Site, Span, Stage, free_port
 
 

@@ -10,9 +10,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from load import Load
 
 from harness import Collector, Exchange, Origin, RawClient, Skystitch, Stage, until
+from load import Load
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from expect import FLASK, REQUESTS
 
+from expect import FLASK, REQUESTS
 from harness import Collector, Gunicorn, Site, Skystitch, Stage, until
 
 pytestmark = pytest.mark.matrix

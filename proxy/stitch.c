@@ -9,36 +9,26 @@
  * dropped, counted. No channel -> header and sw8-stitch-data alone, nothing is waited for. */
 #include "proxy/stitch.h"
 
-#include <stdatomic.h>
-
 #include "propagation/base64.h"
 #include "proxy/stitch_channel.h"
 #include "proxy/stitch_header.h"
+#include "proxy/stitch_hold.h"
 #include "proxy/stitch_message.h"
-#include "proxy/stitch_table.h"
 #include "proxy/stitch_token.h"
 #include "reporter/log.h"
 
 /* Reads of the channel before an entry is held: what is in the socket has come by then. */
 #define MAX_POLLS 8
-/* What a held trace costs besides its messages: the first chunk of its pool. */
-#define ENTRY_BYTES 4096
-/* One turn of the loop: the timer cannot fire before epoll was asked once more. */
-#define TURN_MS 1
 /* In sw8-stitch-data. */
 #define DATA_MAX_BYTES 4096
 
 struct sky_stitch {
-    h2o_context_t *ctx;
     struct sky_counters *counters;
-    size_t hold_max_bytes;
     struct sky_stitch_channel *channel; /* NULL: none */
     bool channel_is_file;               /* reaches upstreams that are not on this machine too */
     struct sky_stitch_token *token;     /* NULL: none */
-    h2o_timeout_t hold_timeout, turn_timeout;
-    h2o_linklist_t held;  /* oldest first */
-    _Atomic size_t bytes; /* of messages and held entries; written by the loop thread alone */
     struct sky_stitch_table table;
+    struct sky_stitch_hold hold;
 };
 
 /* Whether everything is there that header and messages speak of. Without a header, only the closing
@@ -48,106 +38,6 @@ static bool is_complete(const struct sky_app_part *part)
     if (part->last)
         return part->arrived > part->last_seq;
     return part->header && !part->head.stream && part->arrived >= part->head.announced;
-}
-
-size_t sky_stitch_bytes(const struct sky_stitch *stitch)
-{
-    return atomic_load_explicit(&stitch->bytes, memory_order_relaxed);
-}
-
-/* There is one writer: no locked instruction. */
-static void set_bytes(struct sky_stitch *stitch, size_t bytes)
-{
-    atomic_store_explicit(&stitch->bytes, bytes, memory_order_relaxed);
-}
-
-/* Bytes of an entry, which are given back when it goes. */
-static void charge(struct sky_stitch *stitch, struct sky_stitch_entry *entry, size_t bytes)
-{
-    entry->bytes += bytes;
-    set_bytes(stitch, sky_stitch_bytes(stitch) + bytes);
-}
-
-static void give_back(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
-{
-    if (entry->bytes == 0)
-        return;
-    set_bytes(stitch, sky_stitch_bytes(stitch) - entry->bytes);
-    entry->bytes = 0;
-}
-
-static void unlink_entry(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
-{
-    h2o_linklist_unlink(&entry->bucket);
-    if (h2o_linklist_is_linked(&entry->held))
-        h2o_linklist_unlink(&entry->held);
-    h2o_timeout_unlink(&entry->timer);
-    give_back(stitch, entry);
-}
-
-static void report(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
-{
-    unlink_entry(stitch, entry);
-    entry->report(entry);
-}
-
-static void give_up(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
-                    enum sky_counter reason)
-{
-    sky_count(stitch->counters, reason);
-    sky_stitch_table_give_up(&stitch->table, entry->segment);
-    report(stitch, entry);
-}
-
-/* The oldest held entry but `keep`; NULL when there is none. */
-static struct sky_stitch_entry *oldest(struct sky_stitch *stitch,
-                                       const struct sky_stitch_entry *keep)
-{
-    for (h2o_linklist_t *link = stitch->held.next; link != &stitch->held; link = link->next) {
-        struct sky_stitch_entry *entry =
-            H2O_STRUCT_FROM_MEMBER(struct sky_stitch_entry, held, link);
-        if (entry != keep)
-            return entry;
-    }
-    return NULL;
-}
-
-/* Makes room for `size` bytes at the cost of the oldest held; `keep` is for whom it is. */
-static bool make_room(struct sky_stitch *stitch, size_t size, const struct sky_stitch_entry *keep)
-{
-    while (sky_stitch_bytes(stitch) + size > stitch->hold_max_bytes) {
-        struct sky_stitch_entry *entry = oldest(stitch, keep);
-        if (entry == NULL)
-            return false;
-        give_up(stitch, entry, SKY_COUNT_stitch_hold_overflow);
-    }
-    return true;
-}
-
-static void on_held_too_long(h2o_timeout_entry_t *timer)
-{
-    struct sky_stitch_entry *entry = H2O_STRUCT_FROM_MEMBER(struct sky_stitch_entry, timer, timer);
-    give_up(entry->stitch, entry, SKY_COUNT_stitch_hold_timeout);
-}
-
-static void on_turn_over(h2o_timeout_entry_t *timer)
-{
-    struct sky_stitch_entry *entry = H2O_STRUCT_FROM_MEMBER(struct sky_stitch_entry, timer, timer);
-    report(entry->stitch, entry);
-}
-
-static void hold(struct sky_stitch *stitch, struct sky_stitch_entry *entry, h2o_timeout_t *timeout,
-                 h2o_timeout_cb on_end)
-{
-    if (!make_room(stitch, ENTRY_BYTES, entry)) {
-        give_up(stitch, entry, SKY_COUNT_stitch_hold_overflow);
-        return;
-    }
-    entry->stitch = stitch;
-    charge(stitch, entry, ENTRY_BYTES);
-    h2o_linklist_insert(&stitch->held, &entry->held);
-    entry->timer.cb = on_end;
-    h2o_timeout_link(stitch->ctx->loop, timeout, &entry->timer);
 }
 
 static bool is_duplicate(const struct sky_app_part *part, const struct sky_stitch_message *message)
@@ -172,7 +62,7 @@ static void take(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
 {
     struct sky_stitch_taken taken;
     sky_stitch_message_take(message, entry->pool, &entry->part, &taken);
-    charge(stitch, entry, taken.bytes);
+    sky_stitch_hold_charge(&stitch->hold, entry, taken.bytes);
     sky_count(stitch->counters, SKY_COUNT_stitch_message);
     if (taken.cut)
         sky_count(stitch->counters, SKY_COUNT_stitch_cut);
@@ -193,7 +83,7 @@ static void accept_message(struct sky_stitch *stitch, struct sky_stitch_entry *e
     }
     note_arrival(&entry->part, message);
     sky_stitch_table_see_helper(&stitch->table, entry->upstream);
-    if (make_room(stitch, size, entry)) {
+    if (sky_stitch_hold_make_room(&stitch->hold, size, entry)) {
         take(stitch, entry, message);
         return;
     }
@@ -234,18 +124,18 @@ static void on_message(void *data, struct sky_text bytes)
                                         : SKY_COUNT_stitch_message_unknown);
     sky_stitch_message_fini(&message);
     if (entry != NULL && h2o_linklist_is_linked(&entry->held) && is_complete(&entry->part))
-        report(stitch, entry);
+        sky_stitch_hold_report(&stitch->hold, entry);
 }
 
-static void open_channel(struct sky_stitch *stitch, const struct sky_config *config,
-                         size_t worker_index)
+static void open_channel(struct sky_stitch *stitch, h2o_context_t *ctx,
+                         const struct sky_config *config, size_t worker_index)
 {
     const char *setting = config->stitch.channel;
     if (setting == NULL || strcmp(setting, "off") == 0)
         return;
     stitch->channel_is_file = strcmp(setting, "auto") != 0;
     stitch->channel =
-        sky_stitch_channel_new(stitch->ctx, stitch->channel_is_file ? setting : NULL,
+        sky_stitch_channel_new(ctx, stitch->channel_is_file ? setting : NULL,
                                config->stitch.group != NULL ? config->stitch.group : "",
                                worker_index, stitch->counters, on_message, stitch);
     if (stitch->channel == NULL)
@@ -258,15 +148,11 @@ struct sky_stitch *sky_stitch_new(h2o_context_t *ctx, const struct sky_config *c
     struct sky_stitch *stitch = h2o_mem_alloc(sizeof(*stitch));
 
     memset(stitch, 0, sizeof(*stitch));
-    stitch->ctx = ctx;
     stitch->counters = counters;
-    stitch->hold_max_bytes = config->stitch.hold_max;
     stitch->token = sky_stitch_token_new(config->stitch.token);
-    h2o_timeout_init(ctx->loop, &stitch->hold_timeout, config->stitch.hold_ms);
-    h2o_timeout_init(ctx->loop, &stitch->turn_timeout, TURN_MS);
-    h2o_linklist_init_anchor(&stitch->held);
     sky_stitch_table_init(&stitch->table);
-    open_channel(stitch, config, worker_index);
+    sky_stitch_hold_init(&stitch->hold, ctx, config, counters, &stitch->table);
+    open_channel(stitch, ctx, config, worker_index);
     return stitch;
 }
 
@@ -331,14 +217,14 @@ void sky_stitch_track(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
 
 void sky_stitch_untrack(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
 {
-    unlink_entry(stitch, entry);
+    sky_stitch_hold_release(&stitch->hold, entry);
 }
 
 void sky_stitch_retrack(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
                         struct sky_id segment)
 {
     sky_stitch_table_give_up(&stitch->table, entry->segment);
-    unlink_entry(stitch, entry);
+    sky_stitch_hold_release(&stitch->hold, entry);
     entry->segment = segment;
     sky_stitch_track(stitch, entry);
 }
@@ -427,19 +313,18 @@ void sky_stitch_finish(struct sky_stitch *stitch, struct sky_stitch_entry *entry
         }
     }
     if (stitch->channel == NULL || is_complete(&entry->part)) {
-        report(stitch, entry);
+        sky_stitch_hold_report(&stitch->hold, entry);
         return;
     }
     if (announced) {
-        sky_count(stitch->counters, SKY_COUNT_stitch_held);
-        hold(stitch, entry, &stitch->hold_timeout, on_held_too_long);
+        sky_stitch_hold_add(&stitch->hold, entry);
         return;
     }
     if (sky_stitch_table_has_helper(&stitch->table, entry->upstream)) {
-        hold(stitch, entry, &stitch->turn_timeout, on_turn_over);
+        sky_stitch_hold_add_turn(&stitch->hold, entry);
         return;
     }
-    report(stitch, entry);
+    sky_stitch_hold_report(&stitch->hold, entry);
 }
 
 void sky_stitch_merge(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
@@ -454,22 +339,24 @@ void sky_stitch_merge(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
         sky_count_add(stitch->counters, SKY_COUNT_stitch_span_time, merged->bad_times);
 }
 
+size_t sky_stitch_bytes(const struct sky_stitch *stitch)
+{
+    return atomic_load_explicit(&stitch->hold.bytes, memory_order_relaxed);
+}
+
 void sky_stitch_flush(struct sky_stitch *stitch)
 {
-    struct sky_stitch_entry *entry;
     for (size_t i = 0; stitch->channel != NULL && i < MAX_POLLS; i++) {
         if (!sky_stitch_channel_poll(stitch->channel))
             break;
     }
-    while ((entry = oldest(stitch, NULL)) != NULL)
-        give_up(stitch, entry, SKY_COUNT_stitch_hold_flushed);
+    sky_stitch_hold_flush(&stitch->hold);
 }
 
 void sky_stitch_destroy(struct sky_stitch *stitch)
 {
     sky_stitch_flush(stitch);
-    h2o_timeout_dispose(stitch->ctx->loop, &stitch->hold_timeout);
-    h2o_timeout_dispose(stitch->ctx->loop, &stitch->turn_timeout);
+    sky_stitch_hold_fini(&stitch->hold);
     sky_stitch_channel_destroy(stitch->channel);
     sky_stitch_token_destroy(stitch->token);
     free(stitch);

@@ -19,6 +19,7 @@
 
 struct sky_stitch;
 struct sky_stitch_entry;
+struct sky_stitch_hold;
 
 typedef void sky_stitch_report_fn(struct sky_stitch_entry *entry);
 
@@ -32,7 +33,7 @@ struct sky_stitch_entry {
     h2o_linklist_t bucket;        /* of the table by segment id, while tracked */
     h2o_linklist_t held;          /* oldest first, while held */
     h2o_timeout_entry_t timer;    /* ends the hold */
-    struct sky_stitch *stitch;    /* while held: for the timer */
+    struct sky_stitch_hold *hold; /* while held: for the timer */
     size_t bytes;                 /* accounted to stitch.hold_max */
     struct sky_app_part part;
 };

@@ -22,8 +22,9 @@
 /* OAP up to 9.7 takes four calls at a time on a connection; one is for the heartbeat. */
 #define MAX_BATCHES 3
 #define MAX_CALLS (MAX_BATCHES + 1)
-/* Halving on a slow line ends here. */
+/* On a slow line a batch is halved down to this, and grows again by steps. */
 #define MIN_BATCH_BYTES (16u << 10)
+#define GROWTH_STEPS 16
 /* Searches for poison are limited, or a backend that refuses everything would cost a call a
  * segment: so many halvings at once, and then so many a second. */
 #define MAX_HALVINGS 64
@@ -204,9 +205,8 @@ static void settle_confirmed(struct sky_sender *sender, struct sky_packets *batc
 
     sky_tally_add(sender->parts.tally, SKY_TALLY_confirmed, count);
     sender->suspect_count -= count < sender->suspect_count ? count : sender->suspect_count;
-    sender->batch_bytes = sender->batch_bytes * 2 < sender->most_batch_bytes
-                              ? sender->batch_bytes * 2
-                              : sender->most_batch_bytes;
+    size_t grown = sender->batch_bytes + sender->most_batch_bytes / GROWTH_STEPS;
+    sender->batch_bytes = grown < sender->most_batch_bytes ? grown : sender->most_batch_bytes;
 }
 
 static void settle_refused(struct sky_sender *sender, struct sky_call *call)

@@ -325,7 +325,8 @@ static void test_late_batches_become_smaller(void **state)
         clock_ms += 30000;
     }
     assert_int_equal(most, 16u << 10);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 16; i++) {
+        push(1);
         flush();
         while (fake.call_count > 0)
             fake_end(0, SKY_OUTCOME_CONFIRMED);

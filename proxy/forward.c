@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/forward.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 
 #include "proxy/http1_chars.h"
-
-#define CLIENT_ADDRESS_BYTES (INET6_ADDRSTRLEN + 1)
+#include "proxy/peer_text.h"
 
 /* Every fixed text and number that a head may hold besides the request's own bytes. */
 #define OWN_TEXT_BYTES 256
@@ -163,41 +160,6 @@ static void put_client_field(struct head *head, const h2o_header_t *field)
     put(head, SKY_TEXT("\r\n"));
 }
 
-/* IPv4 by hand: inet_ntop goes through sprintf, and this runs for each request. */
-static size_t format_ipv4(const uint8_t bytes[4], char *dst)
-{
-    char *at = dst;
-
-    for (int i = 0; i < 4; ++i) {
-        unsigned value = bytes[i];
-        if (i != 0)
-            *at++ = '.';
-        if (value >= 100)
-            *at++ = (char)('0' + value / 100);
-        if (value >= 10)
-            *at++ = (char)('0' + value / 10 % 10);
-        *at++ = (char)('0' + value % 10);
-    }
-    return (size_t)(at - dst);
-}
-
-/* The client's address without its port; empty for a unix socket. */
-static struct sky_text format_client(const struct sockaddr_storage *peer, char *dst)
-{
-    if (peer->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
-        return sky_text(dst, format_ipv4((const uint8_t *)&in->sin_addr, dst));
-    }
-    if (peer->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
-        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-            return sky_text(dst, format_ipv4(in6->sin6_addr.s6_addr + 12, dst));
-        if (inet_ntop(AF_INET6, &in6->sin6_addr, dst, CLIENT_ADDRESS_BYTES) != NULL)
-            return sky_text(dst, strlen(dst));
-    }
-    return sky_text(NULL, 0);
-}
-
 static void put_forwarded_for(struct head *head, struct sky_text client)
 {
     const h2o_headers_t *headers = &head->forward->req->headers;
@@ -268,7 +230,7 @@ static void put_own_fields(struct head *head, struct sky_text host, struct sky_t
 size_t sky_forward_bound(const struct sky_forward *forward)
 {
     const h2o_req_t *req = forward->req;
-    size_t bytes = OWN_TEXT_BYTES + CLIENT_ADDRESS_BYTES + req->method.len + req->path.len +
+    size_t bytes = OWN_TEXT_BYTES + SKY_PEER_TEXT_BYTES + req->method.len + req->path.len +
                    2 * choose_host(forward).len + forward->trace_lines.len;
 
     for (size_t i = 0; i < req->headers.size; ++i)
@@ -280,7 +242,7 @@ size_t sky_forward_write(const struct sky_forward *forward, char *dst)
 {
     const h2o_req_t *req = forward->req;
     struct sockaddr_storage peer = {0};
-    char client[CLIENT_ADDRESS_BYTES];
+    char client[SKY_PEER_TEXT_BYTES];
     struct sky_text host = choose_host(forward);
     struct head head;
 
@@ -299,7 +261,7 @@ size_t sky_forward_write(const struct sky_forward *forward, char *dst)
     put_field(&head, SKY_TEXT("Host: "), host);
     for (size_t i = 0; i < req->headers.size; ++i)
         put_client_field(&head, &req->headers.entries[i]);
-    put_own_fields(&head, host, format_client(&peer, client));
+    put_own_fields(&head, host, sky_peer_ip(&peer, client));
     put(&head, SKY_TEXT("\r\n"));
     return (size_t)(head.at - dst);
 }

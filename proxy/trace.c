@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/trace.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,6 +8,7 @@
 #include "proxy/http1_front.h"
 #include "proxy/ignore.h"
 #include "proxy/operation.h"
+#include "proxy/peer_text.h"
 #include "proxy/trace_state.h"
 
 /* The span that sw8 names as the parent: the entry itself for an app that we stitch, the exit span
@@ -107,19 +105,8 @@ static struct sky_text format_peer(struct sky_trace *trace, const h2o_req_t *req
     struct sockaddr_storage peer = {0};
     if (req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer) == 0)
         return (struct sky_text){0};
-    char ip[INET6_ADDRSTRLEN];
-    char *text = h2o_mem_alloc_pool(&trace->pool, INET6_ADDRSTRLEN + 10);
-    int len = 0;
-    if (peer.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&peer;
-        inet_ntop(AF_INET, &in->sin_addr, ip, sizeof(ip));
-        len = sprintf(text, "%s:%u", ip, ntohs(in->sin_port));
-    } else if (peer.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&peer;
-        inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof(ip));
-        len = sprintf(text, "[%s]:%u", ip, ntohs(in6->sin6_port));
-    }
-    return sky_text(text, (size_t)len);
+    char *text = h2o_mem_alloc_pool(&trace->pool, SKY_PEER_TEXT_BYTES);
+    return sky_peer_ip_port(&peer, text);
 }
 
 /* Without the query: it may hold what nobody should store, and the agents leave it out. */

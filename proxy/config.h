@@ -72,7 +72,7 @@ struct sky_config {
         struct sky_strings ignore_method;
     } agent;
     struct {
-        enum sky_config_protocol protocol;
+        enum sky_config_protocol protocol; /* auto is resolved when it was loaded */
         struct sky_strings backends;
         char *authentication; /* secret */
         size_t memory;
@@ -82,7 +82,7 @@ struct sky_config {
         uint32_t properties_every; /* heartbeats */
     } reporter;
     struct {
-        enum sky_switch enabled;
+        enum sky_switch enabled; /* auto is resolved when it was loaded */
         size_t max;
     } local;
     struct {
@@ -133,8 +133,10 @@ enum sky_config_action {
     SKY_CONFIG_HELP
 };
 
-/* sky_config_load: command line, then environment, then file, then defaults. Returns a heap object,
- * or NULL after each problem was printed to stderr as one line (exit status 2). */
+/* sky_config_load: command line, then environment, then file, then defaults. Returns a heap object.
+ * NULL after each problem was printed to stderr as one line (exit status 2; *action is
+ * SKY_CONFIG_RUN then), and NULL after help, version or reference, which
+ * need no configuration, were printed (*action says which; exit status 0). */
 struct sky_config *sky_config_load(int argc, char **argv, char **environment,
                                    enum sky_config_action *action);
 

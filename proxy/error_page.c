@@ -60,6 +60,11 @@ static h2o_iovec_t make_page(h2o_req_t *req, const struct sky_failure_info *info
     return h2o_iovec_init(page, (size_t)len);
 }
 
+static void add_field(h2o_req_t *req, const h2o_token_t *token, const char *name, const char *value)
+{
+    h2o_add_header(&req->pool, &req->res.headers, token, name, value, strlen(value));
+}
+
 void sky_error_page_send(h2o_req_t *req, enum sky_failure failure)
 {
     static h2o_generator_t generator; /* keeps nothing: the page goes out in one piece */
@@ -71,16 +76,11 @@ void sky_error_page_send(h2o_req_t *req, enum sky_failure failure)
     req->res.reason = reason_of(info->status);
     req->res.content_length = page.len;
     memset(&req->res.headers, 0, sizeof(req->res.headers));
-    if (html)
-        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL,
-                       H2O_STRLIT("text/html; charset=utf-8"));
-    else
-        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL,
-                       H2O_STRLIT("text/plain; charset=utf-8"));
-    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL,
-                   H2O_STRLIT("no-store"));
+    add_field(req, H2O_TOKEN_CONTENT_TYPE, "Content-Type",
+              html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8");
+    add_field(req, H2O_TOKEN_CACHE_CONTROL, "Cache-Control", "no-store");
     if (info->status == 503)
-        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_RETRY_AFTER, NULL, H2O_STRLIT("1"));
+        add_field(req, H2O_TOKEN_RETRY_AFTER, "Retry-After", "1");
     h2o_start_response(req, &generator);
     if (h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD")))
         h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);

@@ -6,6 +6,7 @@
 #define SKY_TESTS_UNIT_EXCHANGE_BENCH_H
 
 #include <h2o.h>
+#include <semaphore.h>
 
 #include "proxy/trace.h"
 #include "proxy/worker.h"
@@ -26,13 +27,16 @@ struct bench {
     struct sky_config config;
     struct sky_upstream_config upstream;
     struct sky_route_config route;
-    struct sky_address server;
+    struct sky_address servers[2]; /* [0] is the app; [1] as set before the start */
+    const char *first_server; /* address text of a server to be tried before the app, or NULL */
+    const char *route_path;   /* NULL: / */
     struct sky_site site;
     int listen_fd, app_fd;
     char unix_path[64]; /* "" for TCP */
     h2o_socket_t *listener;
     pthread_t thread;
     _Atomic bool stop;
+    sem_t stopped;
 };
 
 /* bench_start: fields of bench->config set before it are kept; times default to 10 s, idle 1 s. */
@@ -49,12 +53,14 @@ int client_connect(struct bench *bench);
 /* client_connect_by: the same with a socket of the caller's. */
 void client_connect_by(struct bench *bench, int fd);
 int app_accept(struct bench *bench);
-/* app_accept_none: no connection has come. */
-void app_accept_none(struct bench *bench);
+/* app_fill_backlog: connects to the app, without accepting, until its backlog takes no more.
+ * Returns how many connections fds has then. */
+size_t app_fill_backlog(struct bench *bench, int fds[8]);
 
 void send_text(int fd, const char *text);
 void send_bytes(int fd, const char *bytes, size_t len);
-/* send_in_thread: a pthread's start, for what would block: arg is a struct sending. */
+/* send_in_thread: a pthread's start, for what would block: arg is a struct sending. What is left of
+ * it afterwards was not taken. */
 struct sending {
     int fd;
     const char *bytes;

@@ -301,12 +301,14 @@ static size_t send_until_stuck(int fd, const char *bytes, size_t len)
 /* A client that does not read holds the app back: the proxy takes some of the 20 MB, not all. */
 static void test_slow_reader(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = calloc(1, sizeof(*bench));
     char *body = make_body(BIG_BYTES), head[128];
     int small = 65536;
     int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     (void)state;
+    bench->config.timeouts.upstream_idle_ms = 10000;
+    bench_start(bench, true);
     setsockopt(client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     client_connect_by(bench, client);
     send_text(client, "GET / HTTP/1.1\r\nHost: shop\r\n\r\n");

@@ -305,6 +305,7 @@ static void test_bound_holds_for_the_largest(void **state)
     (void)state;
     for (int i = 0; i < 90; ++i)
         strcat(lines, "X-Forwarded-For: 1\n");
+    sky_trust_fini(&fixture->config.forwarded.trust);
     assert_null(sky_trust_parse("always", &fixture->config.forwarded.trust));
     add_fields(&fixture->req, lines);
     fixture->req.entity = h2o_iovec_init("", SIZE_MAX);

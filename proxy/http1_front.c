@@ -149,10 +149,18 @@ static void linger(struct sky_conn *conn)
     sky_conn_set_timer(conn, &conn->front->linger_timeout, on_linger_timeout);
 }
 
+static void wait_idle(struct sky_conn *conn)
+{
+    struct sky_front *front = conn->front;
+
+    sky_conn_set_timer(conn, front->draining ? &front->drain_timeout : &front->idle_timeout,
+                       on_idle_timeout);
+}
+
 bool sky_conn_finish(struct sky_conn *conn)
 {
     conn->req.timestamps.response_end_at = *h2o_get_timestamp(conn->super.ctx, NULL, NULL);
-    if (conn->must_close || conn->half_closed || conn->front->draining) {
+    if (conn->must_close || conn->half_closed) {
         bool nothing_to_come = conn->client_closes && conn->sock->input->size == 0;
         if (conn->half_closed || (nothing_to_come && conn->refusal == SKY_REFUSAL_none))
             sky_conn_close(conn);
@@ -164,7 +172,7 @@ bool sky_conn_finish(struct sky_conn *conn)
     init_request(conn);
     conn->state = SKY_CONN_IDLE;
     resume_reading(conn);
-    sky_conn_set_timer(conn, &conn->front->idle_timeout, on_idle_timeout);
+    wait_idle(conn);
     return true;
 }
 
@@ -182,8 +190,7 @@ void sky_front_accept(struct sky_front *front, h2o_socket_t *sock)
     init_request(conn);
     h2o_linklist_insert(&front->conns, &conn->link);
     atomic_fetch_add_explicit(&front->conn_count, 1, memory_order_relaxed);
-    sky_conn_set_timer(conn, front->draining ? &front->drain_timeout : &front->idle_timeout,
-                       on_idle_timeout);
+    wait_idle(conn);
     sock->data = conn;
     /* We read ourselves: libh2o's loop reads for as long as there is something, without a bound. */
     h2o_socket_dont_read(sock, 1);
@@ -381,7 +388,7 @@ void sky_front_drain(struct sky_front *front)
     for (h2o_linklist_t *node = front->conns.next; node != &front->conns; node = node->next) {
         struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, link, node);
         if (conn->state == SKY_CONN_IDLE)
-            sky_conn_set_timer(conn, &front->drain_timeout, on_idle_timeout);
+            wait_idle(conn);
     }
 }
 

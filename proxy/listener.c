@@ -2,6 +2,7 @@
 #include "proxy/listener.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -186,6 +187,21 @@ int sky_listener_open(struct sky_listener *listener, const struct sky_address *a
         unlink(((const struct sockaddr_un *)&address->sockaddr)->sun_path);
     *listener = (struct sky_listener){0};
     return -1;
+}
+
+void sky_listener_fence(int fd)
+{
+    enum { FLAGS_OFFSET = 13, SYN_AND_ACK = 0x12, SYN = 0x02 }; /* RFC 9293, 3.1 */
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_OFFSET),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN_AND_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog filter = {sizeof(program) / sizeof(program[0]), program};
+    /* where it cannot be set (a unix socket, a seccomp profile) the close is as abrupt as ever */
+    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
 }
 
 void sky_listener_close(struct sky_listener *listener)

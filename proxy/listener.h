@@ -24,6 +24,13 @@ int sky_listener_open(struct sky_listener *listener, const struct sky_address *a
                       size_t workers, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
+/* sky_listener_fence: from now on the kernel drops what would begin a new connection on this
+ * socket, while handshakes under way complete. Who closes a listening socket resets what its queue
+ * holds; who fences it, waits for those handshakes and empties the queue first loses nobody: a
+ * client whose SYN was dropped tries again after a second and is told the truth by then. TCP only;
+ * any thread. */
+void sky_listener_fence(int fd);
+
 /* sky_listener_close: closes what is left open and removes the file of a unix socket. */
 void sky_listener_close(struct sky_listener *listener);
 

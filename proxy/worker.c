@@ -42,6 +42,12 @@ static void on_accept(h2o_socket_t *listener, const char *err)
             break;
 }
 
+static void fence_listeners(struct sky_worker *worker)
+{
+    for (size_t i = 0; i < worker->listener_count; ++i)
+        sky_listener_fence(h2o_socket_get_fd(worker->listeners[i]));
+}
+
 static void close_listeners(struct sky_worker *worker)
 {
     for (size_t i = 0; i < worker->listener_count; ++i) {
@@ -56,6 +62,7 @@ static void close_listeners(struct sky_worker *worker)
 static void on_stop_poll(h2o_timeout_entry_t *entry)
 {
     struct sky_worker *worker = H2O_STRUCT_FROM_MEMBER(struct sky_worker, stop_poll, entry);
+    close_listeners(worker);
     if (sky_front_connection_count(worker->front) != 0) {
         if (h2o_now(worker->ctx.loop) < worker->stop_at_ms) {
             h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, entry);
@@ -81,10 +88,10 @@ static void on_stop(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messag
     if (worker->stop_at_ms != 0)
         return;
     worker->stop_at_ms = h2o_now(worker->ctx.loop) + worker->config->timeouts.stop_ms;
-    close_listeners(worker);
+    fence_listeners(worker);
     h2o_context_request_shutdown(&worker->ctx);
     sky_front_drain(worker->front);
-    h2o_timeout_link(worker->ctx.loop, &worker->ctx.zero_timeout, &worker->stop_poll);
+    h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, &worker->stop_poll);
 }
 
 static void close_upstreams(struct sky_worker *worker)

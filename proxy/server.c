@@ -78,7 +78,7 @@ static void raise_descriptor_limit(void)
 static void *finish(void *arg)
 {
     struct sky_server *server = arg;
-    for (size_t i = 0; i < server->workers_running; ++i)
+    for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_join(server->workers[i]);
     sky_reporter_stop(server->reporter, server->config->timeouts.flush_ms);
     h2o_multithread_message_t *message = h2o_mem_alloc(sizeof(*message));
@@ -101,7 +101,7 @@ static void on_finished(h2o_multithread_receiver_t *receiver, h2o_linklist_t *me
 static void stop(struct sky_server *server)
 {
     server->stopping = true;
-    for (size_t i = 0; i < server->workers_running; ++i)
+    for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_stop(server->workers[i]);
     if (pthread_create(&server->finisher, NULL, finish, server) != 0)
         _exit(1);
@@ -233,12 +233,13 @@ static int make_workers(struct sky_server *server)
 static int start_threads(struct sky_server *server)
 {
     int rc = sky_reporter_start(server->reporter);
-    for (size_t i = 0; rc == 0 && i < server->worker_count; ++i)
-        if ((rc = sky_worker_start(server->workers[i])) == 0)
-            ++server->workers_running;
-    if (rc != 0)
+    if (rc != 0) {
         sky_log(SKY_LOG_ERROR, "cannot start a thread: %s", strerror(rc));
-    return rc;
+        return rc;
+    }
+    for (size_t i = 0; i < server->worker_count; ++i)
+        sky_worker_start(server->workers[i]);
+    return 0;
 }
 
 static void run_until_finished(struct sky_server *server)
@@ -283,9 +284,7 @@ int sky_server_run(const struct sky_config *config)
     sky_exchange_register(server.site.path);
     int status = 1;
     if (open_admin(&server, signal_fd) == 0 && open_listeners(&server) == 0 &&
-        make_workers(&server) == 0) {
-        if (start_threads(&server) != 0)
-            _exit(1); /* threads that run already hold what we would free */
+        make_workers(&server) == 0 && start_threads(&server) == 0) {
         run_until_finished(&server);
         status = 0;
     }

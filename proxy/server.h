@@ -18,7 +18,6 @@ struct sky_server {
     size_t listener_count;
     struct sky_worker **workers;
     size_t worker_count;
-    size_t workers_running;
     bool stopping; /* TERM has come: /readyz answers 503 */
 
     /* the main thread's own loop: signals and the admin listener */

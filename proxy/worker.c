@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "proxy/http1_back.h"
@@ -94,32 +95,6 @@ static void on_stop(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messag
     h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, &worker->stop_poll);
 }
 
-static void close_upstreams(struct sky_worker *worker)
-{
-    for (size_t i = 0; i < worker->config->upstream_count; ++i) {
-        if (worker->upstreams[i] != NULL)
-            sky_upstream_destroy(worker->upstreams[i]);
-        worker->upstreams[i] = NULL;
-    }
-}
-
-static void *run(void *arg)
-{
-    struct sky_worker *worker = arg;
-    char name[16];
-    snprintf(name, sizeof(name), "sky-worker-%zu", worker->index);
-    pthread_setname_np(pthread_self(), name);
-    while (!worker->stopped)
-        h2o_evloop_run(worker->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
-    if (worker->stitch != NULL)
-        sky_stitch_flush(worker->stitch);
-    /* here and not in sky_worker_destroy: the sockets' buffers refer to this thread's storage */
-    close_upstreams(worker);
-    sky_back_free_recycled();
-    sky_recycle_free_thread();
-    return NULL;
-}
-
 static void take_listeners(struct sky_worker *worker, struct sky_listener *listeners, size_t count)
 {
     size_t fds = 0;
@@ -138,6 +113,90 @@ static void take_listeners(struct sky_worker *worker, struct sky_listener *liste
     }
 }
 
+/* What the new thread builds its worker from; on the stack of sky_worker_new, until it is built. */
+struct plan {
+    struct sky_worker *worker;
+    struct sky_site *site;
+    struct sky_listener *listeners;
+    size_t listener_count;
+};
+
+static void build(const struct plan *plan)
+{
+    struct sky_worker *worker = plan->worker;
+    const struct sky_config *config = worker->config;
+    h2o_context_init(&worker->ctx, h2o_evloop_create(), &plan->site->globalconf);
+    h2o_multithread_register_receiver(worker->ctx.queue, &worker->stop_receiver, on_stop);
+    worker->stop_poll.cb = on_stop_poll;
+    worker->front =
+        sky_front_new(&worker->ctx, plan->site->globalconf.hosts, config, &worker->counters);
+    worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
+    for (size_t i = 0; i < config->upstream_count; ++i)
+        worker->upstreams[i] =
+            sky_upstream_new(&worker->ctx, &config->upstreams[i], config, &worker->counters);
+    take_listeners(worker, plan->listeners, plan->listener_count);
+    if (config->agent.mode == SKY_MODE_STITCH)
+        worker->stitch = sky_stitch_new(&worker->ctx, config, worker->index, &worker->counters);
+}
+
+static void serve(struct sky_worker *worker)
+{
+    for (size_t i = 0; i < worker->listener_count; ++i)
+        h2o_socket_read_start(worker->listeners[i], on_accept);
+    while (!worker->stopped)
+        h2o_evloop_run(worker->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
+    if (worker->stitch != NULL)
+        sky_stitch_flush(worker->stitch);
+}
+
+static void tear_down(struct sky_worker *worker)
+{
+    for (size_t i = 0; i < worker->listener_count; ++i)
+        h2o_socket_close(worker->listeners[i]);
+    sky_front_destroy(worker->front);
+    for (size_t i = 0; i < worker->config->upstream_count; ++i)
+        sky_upstream_destroy(worker->upstreams[i]);
+    if (worker->stitch != NULL)
+        sky_stitch_destroy(worker->stitch);
+    h2o_multithread_unregister_receiver(worker->ctx.queue, &worker->stop_receiver);
+    /* h2o's shutdown leaves its second GOAWAY on a timer, and asserts here that none is left */
+    h2o_timeout_unlink(&worker->ctx.http2._graceful_shutdown_timeout);
+    h2o_loop_t *loop = worker->ctx.loop;
+    h2o_context_dispose(&worker->ctx);
+    h2o_evloop_destroy(loop);
+    free(worker->upstreams);
+    free(worker->listeners);
+    sky_back_free_recycled();
+    sky_recycle_free_thread();
+}
+
+static void wait_for(sem_t *turn)
+{
+    while (sem_wait(turn) != 0) /* EINTR */
+        ;
+}
+
+/* A socket's buffer comes from lists of the thread that made the socket, also when another thread
+ * reads into it: so all of the worker is made, used and freed here. */
+static void *run(void *arg)
+{
+    const struct plan *plan = arg;
+    struct sky_worker *worker = plan->worker;
+    char name[16];
+    snprintf(name, sizeof(name), "sky-worker-%zu", worker->index);
+    pthread_setname_np(pthread_self(), name);
+    build(plan);
+    sem_post(&worker->reached); /* the plan is gone now */
+    wait_for(&worker->allowed);
+    if (worker->started) {
+        serve(worker);
+        sem_post(&worker->reached);
+        wait_for(&worker->allowed);
+    }
+    tear_down(worker);
+    return NULL;
+}
+
 struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   struct sky_site *site, struct sky_listener *listeners,
                                   size_t listener_count, struct sky_reporter *reporter)
@@ -153,25 +212,23 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   .reporter = reporter,
                                   .ring = sky_reporter_ring(reporter, index)};
     sky_ids_init(&worker->ids, entropy);
-    h2o_context_init(&worker->ctx, h2o_evloop_create(), &site->globalconf);
-    h2o_multithread_register_receiver(worker->ctx.queue, &worker->stop_receiver, on_stop);
-    worker->stop_poll.cb = on_stop_poll;
-    worker->front = sky_front_new(&worker->ctx, site->globalconf.hosts, config, &worker->counters);
-    worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
-    for (size_t i = 0; i < config->upstream_count; ++i)
-        worker->upstreams[i] =
-            sky_upstream_new(&worker->ctx, &config->upstreams[i], config, &worker->counters);
-    take_listeners(worker, listeners, listener_count);
-    if (config->agent.mode == SKY_MODE_STITCH)
-        worker->stitch = sky_stitch_new(&worker->ctx, config, index, &worker->counters);
+    sem_init(&worker->reached, 0, 0);
+    sem_init(&worker->allowed, 0, 0);
+    struct plan plan = {worker, site, listeners, listener_count};
+    int rc = pthread_create(&worker->thread, NULL, run, &plan);
+    if (rc != 0) {
+        sky_log(SKY_LOG_ERROR, "cannot start a thread: %s", strerror(rc));
+        free(worker);
+        return NULL;
+    }
+    wait_for(&worker->reached);
     return worker;
 }
 
-int sky_worker_start(struct sky_worker *worker)
+void sky_worker_start(struct sky_worker *worker)
 {
-    for (size_t i = 0; i < worker->listener_count; ++i)
-        h2o_socket_read_start(worker->listeners[i], on_accept);
-    return pthread_create(&worker->thread, NULL, run, worker);
+    worker->started = true;
+    sem_post(&worker->allowed);
 }
 
 void sky_worker_stop(struct sky_worker *worker)
@@ -183,24 +240,14 @@ void sky_worker_stop(struct sky_worker *worker)
 
 void sky_worker_join(struct sky_worker *worker)
 {
-    pthread_join(worker->thread, NULL);
+    wait_for(&worker->reached);
 }
 
 void sky_worker_destroy(struct sky_worker *worker)
 {
-    for (size_t i = 0; i < worker->listener_count; ++i)
-        h2o_socket_close(worker->listeners[i]);
-    sky_front_destroy(worker->front);
-    close_upstreams(worker);
-    if (worker->stitch != NULL)
-        sky_stitch_destroy(worker->stitch);
-    h2o_multithread_unregister_receiver(worker->ctx.queue, &worker->stop_receiver);
-    /* h2o's shutdown leaves its second GOAWAY on a timer, and asserts here that none is left */
-    h2o_timeout_unlink(&worker->ctx.http2._graceful_shutdown_timeout);
-    h2o_loop_t *loop = worker->ctx.loop;
-    h2o_context_dispose(&worker->ctx);
-    h2o_evloop_destroy(loop);
-    free(worker->upstreams);
-    free(worker->listeners);
+    sem_post(&worker->allowed);
+    pthread_join(worker->thread, NULL);
+    sem_destroy(&worker->reached);
+    sem_destroy(&worker->allowed);
     free(worker);
 }

@@ -6,6 +6,7 @@
 
 #include <h2o.h>
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "propagation/ids.h"
 #include "proxy/config.h"
@@ -39,6 +40,9 @@ struct sky_worker {
     bool cutting;        /* timeouts.stop has passed: running requests end as failed */
     bool stopped;
     pthread_t thread;
+    sem_t reached; /* by the thread: it is built; then, it has stopped */
+    sem_t allowed; /* to the thread: to serve, when started; then, to free what it made */
+    bool started;
 };
 
 /* sky_worker_of: the worker that a request belongs to. */
@@ -47,23 +51,24 @@ static inline struct sky_worker *sky_worker_of(const h2o_req_t *req)
     return (struct sky_worker *)req->conn->ctx;
 }
 
-/* sky_worker_new: a worker on loop and sockets of its own; takes its descriptors out of the
- * listeners. Nothing runs yet. All pointers are borrowed for its life. NULL after a log line. */
+/* sky_worker_new: a thread with a loop and sockets of its own; takes its descriptors out of the
+ * listeners, and waits until it is built. It does not serve yet. All pointers but the listeners are
+ * borrowed for its life. NULL after a log line. */
 struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   struct sky_site *site, struct sky_listener *listeners,
                                   size_t listener_count, struct sky_reporter *reporter);
 
-/* sky_worker_start: 0, or an errno value. */
-int sky_worker_start(struct sky_worker *worker) __attribute__((warn_unused_result));
+/* sky_worker_start: lets it serve; once. */
+void sky_worker_start(struct sky_worker *worker);
 
 /* sky_worker_stop: any thread; returns at once. The worker closes its listeners, lets running
- * requests finish for timeouts.stop, cuts the rest, reports held segments and ends its thread. */
+ * requests finish for timeouts.stop, cuts the rest and reports held segments. */
 void sky_worker_stop(struct sky_worker *worker);
 
-/* sky_worker_join: waits for the thread's end. */
+/* sky_worker_join: waits until it has stopped. Once, and after sky_worker_start only. */
 void sky_worker_join(struct sky_worker *worker);
 
-/* sky_worker_destroy: after the join (or when never started), on the main thread. */
+/* sky_worker_destroy: after the join, or when never started; ends the thread. */
 void sky_worker_destroy(struct sky_worker *worker);
 
 #endif

@@ -67,7 +67,8 @@ struct sky_conn {
     h2o_timeout_entry_t timer;   /* the state's, on one of the front's lists */
     h2o_timeout_entry_t settler; /* runs sky_conn_settle from the loop */
     enum sky_conn_state state;
-    struct timeval read_at;   /* of the last bytes read while no body came in */
+    struct timeval
+        read_at; /* of the last bytes read while neither a head nor a body was coming in */
     uint64_t linger_until_ms; /* loop time */
     int64_t taken_bytes;      /* by the client, when last asked */
     bool dispatching;         /* a handler runs below us: settle after it */

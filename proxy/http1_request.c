@@ -271,7 +271,7 @@ static bool read_head(struct sky_conn *conn)
     enum sky_head_result result =
         sky_head_scan(&conn->scan, &conn->front->limits, sky_text(input->bytes, input->size));
 
-    if (input->size > conn->scan.begin && conn->req.timestamps.request_begin_at.tv_sec == 0)
+    if (input->size > conn->scan.begin)
         conn->req.timestamps.request_begin_at = conn->read_at;
     switch (result) {
     case SKY_HEAD_WHOLE:

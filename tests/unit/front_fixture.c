@@ -159,51 +159,94 @@ static void count_end(void *arg)
         fixture->broken++;
 }
 
-static bool path_is(const h2o_req_t *req, const char *path)
+/* ---- which path is answered how ---- */
+
+static void answer_hello(h2o_req_t *req)
 {
-    return h2o_memis(req->path_normalized.base, req->path_normalized.len, path, strlen(path));
+    send_text(req, 200, "hello");
 }
+
+static void answer_echo(h2o_req_t *req)
+{
+    h2o_iovec_t body = h2o_strdup(&req->pool, req->entity.base, req->entity.len);
+
+    req->res.content_length = body.len;
+    send_text(req, 200, body.base);
+}
+
+static void answer_stream(h2o_req_t *req)
+{
+    send_pieces(req, 200, H2O_SEND_STATE_FINAL, SIZE_MAX);
+}
+
+static void answer_stream404(h2o_req_t *req)
+{
+    send_pieces(req, 404, H2O_SEND_STATE_FINAL, SIZE_MAX);
+}
+
+static void answer_sized(h2o_req_t *req)
+{
+    send_pieces(req, 200, H2O_SEND_STATE_FINAL, 14);
+}
+
+static void answer_short(h2o_req_t *req)
+{
+    send_pieces(req, 200, H2O_SEND_STATE_FINAL, 15);
+}
+
+static void answer_long(h2o_req_t *req)
+{
+    send_pieces(req, 200, H2O_SEND_STATE_FINAL, 13);
+}
+
+static void answer_error(h2o_req_t *req)
+{
+    send_pieces(req, 200, H2O_SEND_STATE_ERROR, SIZE_MAX);
+}
+
+static void answer_204(h2o_req_t *req)
+{
+    req->res.content_length = 15;
+    send_text(req, 204, "no body, please");
+}
+
+static void answer_304(h2o_req_t *req)
+{
+    send_text(req, 304, "no body, please");
+}
+
+static void answer_empty(h2o_req_t *req)
+{
+    send_text(req, 200, "");
+}
+
+static const struct {
+    const char *path;
+    void (*answer)(h2o_req_t *req);
+} answers[] = {
+    {"/echo", answer_echo},   {"/stream", answer_stream}, {"/stream404", answer_stream404},
+    {"/sized", answer_sized}, {"/short", answer_short},   {"/long", answer_long},
+    {"/error", answer_error}, {"/big", send_big},         {"/ticks", send_ticks},
+    {"/inform", inform},      {"/wait", wait_for_test},   {"/204", answer_204},
+    {"/304", answer_304},     {"/empty", answer_empty},
+};
 
 static int on_req(h2o_handler_t *self, h2o_req_t *req)
 {
     h2o_req_t **ended = h2o_mem_alloc_shared(&req->pool, sizeof(h2o_req_t *), count_end);
+    void (*answer)(h2o_req_t *) = answer_hello;
 
     (void)self;
     *ended = req;
     note_request(req);
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        if (h2o_memis(req->path_normalized.base, req->path_normalized.len, answers[i].path,
+                      strlen(answers[i].path)))
+            answer = answers[i].answer;
     if (fixture->refusal != 0)
         send_text(req, fixture->refusal, "refused");
-    else if (path_is(req, "/echo"))
-        req->res.content_length = req->entity.len,
-        send_text(req, 200, h2o_strdup(&req->pool, req->entity.base, req->entity.len).base);
-    else if (path_is(req, "/stream"))
-        send_pieces(req, 200, H2O_SEND_STATE_FINAL, SIZE_MAX);
-    else if (path_is(req, "/stream404"))
-        send_pieces(req, 404, H2O_SEND_STATE_FINAL, SIZE_MAX);
-    else if (path_is(req, "/sized"))
-        send_pieces(req, 200, H2O_SEND_STATE_FINAL, 14);
-    else if (path_is(req, "/short"))
-        send_pieces(req, 200, H2O_SEND_STATE_FINAL, 15);
-    else if (path_is(req, "/long"))
-        send_pieces(req, 200, H2O_SEND_STATE_FINAL, 13);
-    else if (path_is(req, "/error"))
-        send_pieces(req, 200, H2O_SEND_STATE_ERROR, SIZE_MAX);
-    else if (path_is(req, "/big"))
-        send_big(req);
-    else if (path_is(req, "/ticks"))
-        send_ticks(req);
-    else if (path_is(req, "/inform"))
-        inform(req);
-    else if (path_is(req, "/wait"))
-        wait_for_test(req);
-    else if (path_is(req, "/204"))
-        send_text(req, 204, "no body, please");
-    else if (path_is(req, "/304"))
-        send_text(req, 304, "no body, please");
-    else if (path_is(req, "/empty"))
-        send_text(req, 200, "");
     else
-        send_text(req, 200, "hello");
+        answer(req);
     return 0;
 }
 

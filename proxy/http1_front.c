@@ -25,9 +25,9 @@
 #define LINGER_MS 30000
 #define LINGER_SILENCE_MS 5000
 
-/* How long an idle connection stays when we drain: a request may be on its way, and closing under
- * it would fail it. Its answer says Connection: close. */
-#define DRAIN_IDLE_MS 1000
+/* How long an idle or lingering connection stays when we drain: a request may be on its way, and
+ * closing under it would fail it. Its answer says Connection: close. */
+#define DRAIN_SILENCE_MS 1000
 
 /* Read at once: what a head needs; what a body is worth. */
 #define READ_HEAD_BYTES 4096
@@ -137,6 +137,14 @@ static void pause_reading(struct sky_conn *conn)
     conn->reading_paused = true;
 }
 
+static void wait_for_silence(struct sky_conn *conn)
+{
+    struct sky_front *front = conn->front;
+
+    sky_conn_set_timer(conn, front->draining ? &front->drain_timeout : &front->linger_timeout,
+                       on_linger_timeout);
+}
+
 static void linger(struct sky_conn *conn)
 {
     dispose_request(conn);
@@ -146,7 +154,7 @@ static void linger(struct sky_conn *conn)
     h2o_buffer_consume(&conn->sock->input, conn->sock->input->size);
     shutdown(h2o_socket_get_fd(conn->sock), SHUT_WR);
     resume_reading(conn);
-    sky_conn_set_timer(conn, &conn->front->linger_timeout, on_linger_timeout);
+    wait_for_silence(conn);
 }
 
 static void wait_idle(struct sky_conn *conn)
@@ -296,7 +304,7 @@ static void on_bytes(struct sky_conn *conn)
         break;
     case SKY_CONN_LINGER:
         if (h2o_now(conn->super.ctx->loop) < conn->linger_until_ms)
-            sky_conn_set_timer(conn, &conn->front->linger_timeout, on_linger_timeout);
+            wait_for_silence(conn);
         else
             sky_conn_close(conn);
         break;
@@ -378,7 +386,7 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     h2o_timeout_init(ctx->loop, &front->body_timeout, config->timeouts.body_ms);
     h2o_timeout_init(ctx->loop, &front->write_timeout, config->timeouts.write_ms);
     h2o_timeout_init(ctx->loop, &front->linger_timeout, LINGER_SILENCE_MS);
-    h2o_timeout_init(ctx->loop, &front->drain_timeout, DRAIN_IDLE_MS);
+    h2o_timeout_init(ctx->loop, &front->drain_timeout, DRAIN_SILENCE_MS);
     return front;
 }
 
@@ -389,6 +397,8 @@ void sky_front_drain(struct sky_front *front)
         struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, link, node);
         if (conn->state == SKY_CONN_IDLE)
             wait_idle(conn);
+        else if (conn->state == SKY_CONN_LINGER)
+            wait_for_silence(conn);
     }
 }
 

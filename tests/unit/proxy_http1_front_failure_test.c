@@ -459,6 +459,9 @@ static void test_wrong_length(void **state)
 
 /* ---- the end of the server ---- */
 
+#define LAST_HELLO \
+    "HTTP/1.1 200 Reason\r\nX-Test: yes\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+
 static void test_drain(void **state)
 {
     (void)state;
@@ -477,13 +480,31 @@ static void test_drain(void **state)
     hear(&running, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlate");
     hear_end(&running);
     say(&begun, "Host: a\r\n\r\n");
-    hear(&begun, "HTTP/1.1 200 Reason\r\nX-Test: yes\r\nContent-Length: 5\r\n"
-                 "Connection: close\r\n\r\nhello");
+    hear(&begun, LAST_HELLO);
     hear_end(&begun);
     client_close(&idle);
     client_close(&running);
     client_close(&begun);
     until(none_left());
+}
+
+/* What was on its way when the drain began is answered; and nobody who lingers holds up the stop.
+ */
+static void test_drain_and_late_requests(void **state)
+{
+    (void)state;
+    struct client late = client_open(), lingering = client_open();
+
+    say(&lingering, "nonsense\n");
+    until((listen_once(&lingering), lingering.ended));
+    sky_front_drain(fixture->front);
+    say(&late, GET("/"));
+    hear(&late, LAST_HELLO);
+    hear_end(&late);
+    assert_true(h2o_linklist_is_empty(&fixture->front->linger_timeout._entries));
+    until(none_left());
+    client_close(&late);
+    client_close(&lingering);
 }
 
 static void test_close_all(void **state)
@@ -559,6 +580,7 @@ int main(void)
         TEST(test_generator_fails),
         TEST(test_wrong_length),
         TEST(test_drain),
+        TEST(test_drain_and_late_requests),
         TEST(test_close_all),
         TEST(test_linger_has_an_end),
     };

@@ -73,6 +73,13 @@ def test_one_call(chain: Chain) -> None:
     check_times(stock)
 
 
+def test_the_apps_own_headers_are_not_written_to(chain: Chain) -> None:
+    chain.shop.collector.clear()
+    response = chain.shop.proxy.get(f"/call-headers?url=http://{chain.stock_address}/items/3")
+    assert response.json() == {"X-Caller": "shop"}
+    assert {segment.service for segment in chain.shop.collector.wait(2)} == {"shop", "stock"}
+
+
 def test_two_calls_on_one_session(chain: Chain) -> None:
     _, shop, stocks = chain.call("/call-session", "/items/3")
     exits = shop.of_type("Exit")

@@ -103,13 +103,13 @@ class Oap(Process):
         assert not answer.get("errors"), answer["errors"]
         return answer["data"]
 
-    def _last_hour(self) -> dict[str, str]:
-        """OAP reads times in a zone of its own, which it tells."""
+    def _last(self, minutes: int) -> dict[str, str]:
+        """OAP reads times in a zone of its own, which it tells; whole minutes, the present one included."""
         told = self.ask("{ getTimeInfo { timezone currentTimestamp } }")["getTimeInfo"]
         zone = datetime.datetime.strptime(told["timezone"], "%z").tzinfo
         now = datetime.datetime.fromtimestamp(told["currentTimestamp"] / 1000, zone)
-        begin, end = now - datetime.timedelta(hours=1), now + datetime.timedelta(minutes=1)
-        return {"start": f"{begin:%Y-%m-%d %H%M}", "end": f"{end:%Y-%m-%d %H%M}", "step": "MINUTE"}
+        begin = now - datetime.timedelta(minutes=minutes - 1)
+        return {"start": f"{begin:%Y-%m-%d %H%M}", "end": f"{now:%Y-%m-%d %H%M}", "step": "MINUTE"}
 
     def service(self, name: str) -> dict[str, Any] | None:
         query = "query($n: String!) { findService(serviceName: $n) { id name layers normal } }"
@@ -127,14 +127,14 @@ class Oap(Process):
     def instances(self, service: str) -> list[dict[str, Any]]:
         query = """query($d: Duration!, $s: ID!) {
             listInstances(duration: $d, serviceId: $s) { name language attributes { name value } } }"""
-        return self.ask(query, d=self._last_hour(), s=self.service_id(service))["listInstances"]
+        return self.ask(query, d=self._last(60), s=self.service_id(service))["listInstances"]
 
     def trace_ids(self, service: str) -> list[str]:
         query = """query($c: TraceQueryCondition) {
             queryBasicTraces(condition: $c) { traces { traceIds } } }"""
         condition = {
             "serviceId": self.service_id(service),
-            "queryDuration": self._last_hour(),
+            "queryDuration": self._last(60),
             "traceState": "ALL",
             "queryOrder": "BY_START_TIME",
             "paging": {"pageNum": 1, "pageSize": 100},
@@ -158,10 +158,10 @@ class Oap(Process):
             )
         return list(segments.values())
 
-    def topology(self) -> set[tuple[str, str]]:
-        """Who calls whom, by name."""
+    def topology(self, minutes: int = 60) -> set[tuple[str, str]]:
+        """Who called whom in the last so many minutes, by name."""
         query = """query($d: Duration!) {
             getGlobalTopology(duration: $d) { nodes { id name } calls { source target } } }"""
-        seen = self.ask(query, d=self._last_hour())["getGlobalTopology"]
+        seen = self.ask(query, d=self._last(minutes))["getGlobalTopology"]
         names = {node["id"]: node["name"] for node in seen["nodes"]}
         return {(names[call["source"]], names[call["target"]]) for call in seen["calls"]}

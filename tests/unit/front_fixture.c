@@ -179,6 +179,20 @@ static void answer_stream(h2o_req_t *req)
     send_pieces(req, 200, H2O_SEND_STATE_FINAL, SIZE_MAX);
 }
 
+/* The last piece is empty. */
+static void answer_stream_end(h2o_req_t *req)
+{
+    struct pieces *pieces = h2o_mem_alloc_pool(&req->pool, sizeof *pieces);
+
+    *pieces = (struct pieces){.super = {send_piece, on_stop},
+                              .texts = {"one", ""},
+                              .count = 2,
+                              .last = H2O_SEND_STATE_FINAL};
+    req->res.status = 200;
+    h2o_start_response(req, &pieces->super);
+    send_piece(&pieces->super, req);
+}
+
 static void answer_stream404(h2o_req_t *req)
 {
     send_pieces(req, 404, H2O_SEND_STATE_FINAL, SIZE_MAX);
@@ -224,11 +238,21 @@ static const struct {
     const char *path;
     void (*answer)(h2o_req_t *req);
 } answers[] = {
-    {"/echo", answer_echo},   {"/stream", answer_stream}, {"/stream404", answer_stream404},
-    {"/sized", answer_sized}, {"/short", answer_short},   {"/long", answer_long},
-    {"/error", answer_error}, {"/big", send_big},         {"/ticks", send_ticks},
-    {"/inform", inform},      {"/wait", wait_for_test},   {"/204", answer_204},
-    {"/304", answer_304},     {"/empty", answer_empty},
+    {"/echo", answer_echo},
+    {"/stream", answer_stream},
+    {"/stream-end", answer_stream_end},
+    {"/stream404", answer_stream404},
+    {"/sized", answer_sized},
+    {"/short", answer_short},
+    {"/long", answer_long},
+    {"/error", answer_error},
+    {"/big", send_big},
+    {"/ticks", send_ticks},
+    {"/inform", inform},
+    {"/wait", wait_for_test},
+    {"/204", answer_204},
+    {"/304", answer_304},
+    {"/empty", answer_empty},
 };
 
 static int on_req(h2o_handler_t *self, h2o_req_t *req)
@@ -252,7 +276,7 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
 
 /* ---- life ---- */
 
-void fixture_init(struct fixture *f)
+static void fixture_init(struct fixture *f)
 {
     memset(f, 0, sizeof *f);
     fixture = f;
@@ -268,7 +292,7 @@ void fixture_init(struct fixture *f)
     f->config.timeouts.body_ms = f->config.timeouts.write_ms = 60000;
 }
 
-void fixture_start(struct fixture *f)
+static void fixture_start(struct fixture *f)
 {
     sky_site_init(&f->site);
     h2o_handler_t *handler = h2o_create_handler(f->site.path, sizeof *handler);
@@ -277,7 +301,7 @@ void fixture_start(struct fixture *f)
     f->front = sky_front_new(&f->ctx, f->site.globalconf.hosts, &f->config, &f->counters);
 }
 
-void fixture_fini(struct fixture *f)
+static void fixture_fini(struct fixture *f)
 {
     h2o_loop_t *loop = f->ctx.loop;
 
@@ -285,6 +309,28 @@ void fixture_fini(struct fixture *f)
     h2o_context_dispose(&f->ctx);
     h2o_evloop_destroy(loop);
     sky_site_fini(&f->site);
+}
+
+int fixture_set_up(void **state, uint32_t idle_ms, uint32_t head_ms, uint32_t body_ms,
+                   uint32_t write_ms)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+
+    fixture_init(f);
+    f->config.timeouts.idle_ms = idle_ms;
+    f->config.timeouts.header_ms = head_ms;
+    f->config.timeouts.body_ms = body_ms;
+    f->config.timeouts.write_ms = write_ms;
+    fixture_start(f);
+    *state = f;
+    return 0;
+}
+
+int fixture_tear_down(void **state)
+{
+    fixture_fini(*state);
+    free(*state);
+    return 0;
 }
 
 void turn(void)

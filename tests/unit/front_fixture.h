@@ -44,10 +44,35 @@ struct fixture {
 
 extern struct fixture *fixture; /* of the test that runs; libh2o gives handlers no argument */
 
-/* fixture_init: short timers, small limits; config may be changed before fixture_start. */
-void fixture_init(struct fixture *f);
-void fixture_start(struct fixture *f);
-void fixture_fini(struct fixture *f);
+/* fixture_set_up, fixture_tear_down: what a test's own set_up and tear_down are made of. Limits are
+ * small: 20 fields, 8 KiB of body in memory, 1 MiB of body in all. */
+int fixture_set_up(void **state, uint32_t idle_ms, uint32_t head_ms, uint32_t body_ms,
+                   uint32_t write_ms);
+int fixture_tear_down(void **state);
+
+/* A time that no test waits for. */
+#define LONG_MS 60000
+
+static inline int fixture_set_up_patient(void **state)
+{
+    return fixture_set_up(state, LONG_MS, LONG_MS, LONG_MS, LONG_MS);
+}
+
+static inline uint64_t counted(enum sky_counter counter)
+{
+    return sky_counter_read(&fixture->counters, counter);
+}
+
+static inline struct sky_conn *only_conn(void)
+{
+    assert_int_equal(sky_front_connection_count(fixture->front), 1);
+    return H2O_STRUCT_FROM_MEMBER(struct sky_conn, link, fixture->front->conns.next);
+}
+
+static inline bool none_left(void)
+{
+    return sky_front_connection_count(fixture->front) == 0;
+}
 
 /* One turn of the loop. */
 void turn(void);
@@ -61,6 +86,16 @@ void turn(void);
     }
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+
+/* What the handlers answer, with Date left out. */
+#define ANSWER(status, length, body) \
+    "HTTP/1.1 " status " Reason\r\nX-Test: yes\r\nContent-Length: " length "\r\n\r\n" body
+#define LAST_ANSWER(status, length, body)                                  \
+    "HTTP/1.1 " status " Reason\r\nX-Test: yes\r\nContent-Length: " length \
+    "\r\nConnection: close\r\n\r\n" body
+#define HELLO ANSWER("200", "5", "hello")
+#define LAST_HELLO LAST_ANSWER("200", "5", "hello")
+#define REFUSED(status) LAST_ANSWER(status, "7", "refused")
 
 struct client {
     int fd;

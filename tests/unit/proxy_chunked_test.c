@@ -79,6 +79,7 @@ static const struct sample samples[] = {
     {"3\t;\ta\t=\tb\r\nabc\r\n0\r\n\r\n", "abc", ""},
     {"3;a=\"q;\\\"\\\\ \t\xe4\"\r\nabc\r\n0\r\n\r\n", "abc", ""},
     {"3;a=\"\"\r\nabc\r\n0\r\n\r\n", "abc", ""},
+    {"3;a \t =\t b\r\nabc\r\n0\r\n\r\n", "abc", ""},
     {"3;a;b;c=1;d\r\nabc\r\n0\r\n\r\n", "abc", ""},
     {"3;a ;b\r\nabc\r\n0\r\n\r\n", "abc", ""},
     {"3;a=1 ;b\r\nabc\r\n0\r\n\r\n", "abc", ""},

@@ -2,13 +2,6 @@
 /* The front as a well-meaning client meets it: requests in, answers out, over a real loop. */
 #include "front_fixture.h"
 
-#define ANSWER(status, length, body) \
-    "HTTP/1.1 " status " Reason\r\nX-Test: yes\r\nContent-Length: " length "\r\n\r\n" body
-#define LAST_ANSWER(status, length, body)                                  \
-    "HTTP/1.1 " status " Reason\r\nX-Test: yes\r\nContent-Length: " length \
-    "\r\nConnection: close\r\n\r\n" body
-#define HELLO ANSWER("200", "5", "hello")
-
 #define CHUNKS "3\r\none\r\n6\r\ntwotwo\r\n5\r\nthree\r\n0\r\n\r\n"
 
 /* ---- requests ---- */
@@ -250,9 +243,12 @@ static void test_stream(void **state)
     hear(&client, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" CHUNKS);
     say(&client, GET("/stream404"));
     hear(&client, "HTTP/1.1 404 OK\r\nTransfer-Encoding: chunked\r\n\r\n" CHUNKS);
+    say(&client, GET("/stream-end"));
+    hear(&client, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "3\r\none\r\n0\r\n\r\n");
     say(&client, GET("/sized"));
     hear(&client, "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nonetwotwothree");
-    assert_int_equal(fixture->proceeds, 12);
+    assert_int_equal(fixture->proceeds, 14);
     assert_int_equal(fixture->stops, 0);
     client_close(&client);
 }
@@ -371,24 +367,7 @@ static void test_endless_answer_leaves_room(void **state)
     until(fixture->stops == 1);
 }
 
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-
-    fixture_init(f);
-    fixture_start(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture_fini(*state);
-    free(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up_patient, fixture_tear_down)
 
 int main(void)
 {

@@ -169,6 +169,24 @@ static void test_strings_become_valid(void **state)
     }
 }
 
+/* Each byte becomes three: the arena has room for all of them, on the stack and on the heap. */
+static void test_nothing_is_valid(void **state)
+{
+    (void)state;
+    char text[20000];
+
+    memset(text, 0xff, sizeof(text));
+    for (size_t length = 1; length <= sizeof(text); length = length * 3 / 2 + 1) {
+        const struct sky_tag tag = {sky_text(text, length), sky_text(text, length)};
+        const struct sky_span span = {.parent = -1, .tags = &tag, .tag_count = 1};
+        const struct sky_segment segment = segment_of(&span, 1);
+        segment_t *read = pack_and_read(&segment);
+        assert_int_equal(strlen(read->spans[0]->tags[0]->key), 3 * length);
+        assert_int_equal(strlen(read->spans[0]->tags[0]->value), 3 * length);
+        free_segment(read);
+    }
+}
+
 static void test_good_utf8_is_kept(void **state)
 {
     (void)state;
@@ -299,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_every_field_comes_back),
         cmocka_unit_test(test_bytes_on_the_wire),
         cmocka_unit_test(test_strings_become_valid),
+        cmocka_unit_test(test_nothing_is_valid),
         cmocka_unit_test(test_good_utf8_is_kept),
         cmocka_unit_test(test_long_names_are_cut_between_characters),
         cmocka_unit_test(test_segments_that_oap_would_not_store_are_refused),

@@ -176,6 +176,9 @@ static void test_high_water_wakes_the_thread(void **state)
     struct sky_ring *ring = sky_reporter_ring(reporter, 0);
     bool is_high = false;
 
+    /* The first tick is over once a call of the start has been answered. */
+    while (counters_of(reporter).calls_ok == 0)
+        sched_yield();
     while (!is_high) {
         assert_true(sky_ring_push(ring, numbered_packet(0, 64)));
         is_high = sky_ring_high_water(ring);
@@ -322,6 +325,9 @@ static void test_thread_has_a_name_and_no_signals(void **state)
     struct sky_reporter *reporter = start(&options, &fake_ops);
     char value[64];
 
+    /* While a thread starts, the C library blocks all signals by itself. */
+    push(reporter, 1);
+    wait_confirmed(reporter, 1);
     assert_true(find_in_status("sky-reporter", "SigBlk:\t", value, sizeof(value)));
     unsigned long long blocked = strtoull(value, NULL, 16);
     static const int signals[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGUSR1, SIGUSR2,

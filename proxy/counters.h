@@ -18,9 +18,10 @@ struct sky_counters {
     _Atomic uint64_t values[SKY_COUNTER_COUNT];
 };
 
-/* sky_count_add: owner thread only. Load and store instead of an atomic add: there is one writer, and
- * a locked instruction costs 5 ns. */
-static inline void sky_count_add(struct sky_counters *counters, enum sky_counter counter, uint64_t n)
+/* sky_count_add: owner thread only. Load and store instead of an atomic add: there is one writer,
+ * and a locked instruction costs 5 ns. */
+static inline void sky_count_add(struct sky_counters *counters, enum sky_counter counter,
+                                 uint64_t n)
 {
     uint64_t old = atomic_load_explicit(&counters->values[counter], memory_order_relaxed);
     atomic_store_explicit(&counters->values[counter], old + n, memory_order_relaxed);
@@ -32,7 +33,8 @@ static inline void sky_count(struct sky_counters *counters, enum sky_counter cou
 }
 
 /* sky_counter_read: any thread. */
-static inline uint64_t sky_counter_read(const struct sky_counters *counters, enum sky_counter counter)
+static inline uint64_t sky_counter_read(const struct sky_counters *counters,
+                                        enum sky_counter counter)
 {
     return atomic_load_explicit(&counters->values[counter], memory_order_relaxed);
 }

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -243,7 +244,7 @@ static bool wait_for_wake(int wake_fd, int timeout_ms)
 static bool wait_until(struct sky_reporter *reporter, int64_t until_ms)
 {
     int64_t left_ms = until_ms - now_ms();
-    int timeout_ms = left_ms > 0 ? (int)left_ms : 0;
+    int timeout_ms = left_ms < 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
     uint64_t wakes;
 
     publish(reporter);

@@ -75,12 +75,16 @@ static void seed_backends(struct sky_sender *sender)
     sky_backends_init(&sender->backends, sender->parts.options->backend_count, entropy);
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /* A batch must be small against the backlog, or calls under way would hold most of it. */
 static size_t fit_batch(const struct sky_sender_parts *parts)
 {
-    size_t most = parts->backlog->max_bytes / (2 * MAX_BATCHES);
-
-    return parts->options->batch_bytes < most ? parts->options->batch_bytes : most;
+    return smaller(smaller(parts->options->batch_bytes, parts->ops->max_batch_bytes),
+                   parts->backlog->max_bytes / (2 * MAX_BATCHES));
 }
 
 struct sky_sender *sky_sender_new(const struct sky_sender_parts *parts)
@@ -204,9 +208,9 @@ static void settle_confirmed(struct sky_sender *sender, struct sky_packets *batc
     size_t count = sky_backlog_release(sender->parts.backlog, batch);
 
     sky_tally_add(sender->parts.tally, SKY_TALLY_confirmed, count);
-    sender->suspect_count -= count < sender->suspect_count ? count : sender->suspect_count;
-    size_t grown = sender->batch_bytes + sender->most_batch_bytes / GROWTH_STEPS;
-    sender->batch_bytes = grown < sender->most_batch_bytes ? grown : sender->most_batch_bytes;
+    sender->suspect_count -= smaller(count, sender->suspect_count);
+    sender->batch_bytes = smaller(sender->batch_bytes + sender->most_batch_bytes / GROWTH_STEPS,
+                                  sender->most_batch_bytes);
 }
 
 static void settle_refused(struct sky_sender *sender, struct sky_call *call)

@@ -47,6 +47,8 @@ struct sky_call {
 struct sky_transport;
 
 struct sky_transport_ops {
+    /* Packed; a larger batch could exceed what backends take in one call. */
+    size_t max_batch_bytes;
     /* Options are borrowed for the transport's life. NULL when memory is out. */
     struct sky_transport *(*create)(const struct sky_reporter_options *options);
     /* Begins a call; done is called later, from wait. false: memory is out, done is not called. */

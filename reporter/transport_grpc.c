@@ -254,5 +254,11 @@ static struct sky_transport *create(const struct sky_reporter_options *options)
     return sky_curl_create(options, &dialect);
 }
 
-const struct sky_transport_ops sky_transport_grpc = {create, sky_curl_start, sky_curl_wait,
-                                                     sky_curl_cancel, sky_curl_destroy};
+const struct sky_transport_ops sky_transport_grpc = {
+    .max_batch_bytes = SIZE_MAX,
+    .create = create,
+    .start = sky_curl_start,
+    .wait = sky_curl_wait,
+    .cancel = sky_curl_cancel,
+    .destroy = sky_curl_destroy,
+};

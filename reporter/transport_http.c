@@ -9,6 +9,9 @@
 #include "reporter/transport_curl.h"
 #include "tracing.pb-c.h"
 
+/* OAP takes bodies of 10 MiB; JSON is two to three times the packed bytes. */
+#define MAX_BATCH_BYTES (2u << 20)
+
 static const struct {
     const char *path;
     const ProtobufCMessageDescriptor *descriptor;
@@ -108,5 +111,11 @@ static struct sky_transport *create(const struct sky_reporter_options *options)
     return sky_curl_create(options, &dialect);
 }
 
-const struct sky_transport_ops sky_transport_http = {create, sky_curl_start, sky_curl_wait,
-                                                     sky_curl_cancel, sky_curl_destroy};
+const struct sky_transport_ops sky_transport_http = {
+    .max_batch_bytes = MAX_BATCH_BYTES,
+    .create = create,
+    .start = sky_curl_start,
+    .wait = sky_curl_wait,
+    .cancel = sky_curl_cancel,
+    .destroy = sky_curl_destroy,
+};

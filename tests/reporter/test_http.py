@@ -37,7 +37,9 @@ class RestCollector:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 status = collector.judge(self.path, body)
                 if status == 200:
-                    collector.requests.append((self.path, dict(self.headers), body))
+                    collector.requests.append(
+                        (self.path, {key.lower(): value for key, value in self.headers.items()}, body)
+                    )
                 self.send_response(status)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -137,6 +139,14 @@ def test_kept_and_tried_slowly(drive: Start, collector: RestCollector, status: i
     d.push(100)
     d.wait_at_least(calls_failed=1)
     assert d.stop(0)["dropped_stop"] == 100
+
+
+def test_bodies_stay_below_the_limit_of_oap(drive: Start, collector: RestCollector) -> None:
+    d = drive(collector.address, protocol="http", batch=64 << 20, memory=1 << 30, interval_ms=500)
+    d.push(20000, 100)
+    d.wait(confirmed=20000)
+    lengths = [int(headers["content-length"]) for headers, _ in collector.of("/v3/segments")]
+    assert 1 << 20 < max(lengths) < 10 << 20
 
 
 def test_no_server(drive: Start) -> None:

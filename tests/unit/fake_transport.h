@@ -88,7 +88,13 @@ static void fake_destroy(struct sky_transport *transport)
     free(transport);
 }
 
-static const struct sky_transport_ops fake_ops = {fake_create, fake_start, fake_wait, fake_cancel,
-                                                  fake_destroy};
+static const struct sky_transport_ops fake_ops = {
+    .max_batch_bytes = SIZE_MAX,
+    .create = fake_create,
+    .start = fake_start,
+    .wait = fake_wait,
+    .cancel = fake_cancel,
+    .destroy = fake_destroy,
+};
 
 #endif

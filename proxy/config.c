@@ -86,10 +86,16 @@ static void complete_lists(struct sky_config *config, struct sky_problems *probl
         complain(problems, "routes", "none is given, and there is more than one upstream",
                  "routes: [{path: /, upstream: NAME}, ...]");
     } else if (config->route_count == 0) {
-        const char *problem = sky_config_add_route(config, "/", &config->upstreams[0]);
-        if (problem != NULL)
+        struct sky_route_config *route;
+        const char *problem = sky_config_add_route(config, NULL, "/", &route);
+        if (problem == NULL)
+            route->upstream = &config->upstreams[0];
+        else
             complain(problems, "routes", problem, NULL);
     }
+    if (config->unknown_host == SKY_UNKNOWN_HOST_REFUSE && !config->route_hosts)
+        complain(problems, "unknown_host", "is refuse, but no route has a host",
+                 "routes: [{host: example.org, path: /, upstream: NAME}, ...]");
 }
 
 static void complete(struct sky_config *config, struct sky_problems *problems)

@@ -20,6 +20,7 @@ enum sky_config_protocol {
     SKY_CONFIG_PROTOCOL_HTTP,
     SKY_CONFIG_PROTOCOL_LOCAL
 };
+enum sky_unknown_host { SKY_UNKNOWN_HOST_ACCEPT, SKY_UNKNOWN_HOST_REFUSE };
 enum sky_switch { SKY_SWITCH_AUTO, SKY_SWITCH_ON, SKY_SWITCH_OFF };
 
 struct sky_strings {
@@ -40,6 +41,7 @@ struct sky_upstream_config {
 };
 
 struct sky_route_config {
+    char *host;                                 /* NULL: any; "*.name": all below the name */
     char *path;                                 /* prefix, begins with / */
     const struct sky_upstream_config *upstream; /* into config->upstreams */
 };
@@ -54,8 +56,9 @@ struct sky_config {
     size_t listener_count;
     struct sky_upstream_config *upstreams;
     size_t upstream_count;
-    struct sky_route_config *routes; /* longest prefix first */
+    struct sky_route_config *routes; /* the first that fits is the one, see config_list.h */
     size_t route_count;
+    bool route_hosts; /* a route has a host */
 
     struct {
         char *name;    /* of the service, as configured */
@@ -116,6 +119,7 @@ struct sky_config {
         uint32_t stop_ms;  /* for running requests after TERM */
         uint32_t flush_ms; /* for the reporter after that */
     } timeouts;
+    enum sky_unknown_host unknown_host;
     uint32_t workers; /* resolved, >= 1 */
     struct sky_admin_config admin;
     struct {

@@ -11,10 +11,10 @@
 
 #include "proxy/config_list.h"
 #include "proxy/config_option.h"
+#include "proxy/config_route.h"
 #include "proxy/config_yaml.h"
 
 #define FILE_BYTES_MAX (1024 * 1024)
-#define PATH_BYTES 160
 
 struct file {
     struct sky_yaml yaml;
@@ -32,66 +32,15 @@ static void report(const struct file *file, const yaml_node_t *node, const char 
         (struct sky_problem){.option = option, .value = value, .what = what, .accepted = accepted});
 }
 
-static void join_path(char out[PATH_BYTES], const char *prefix, const char *key)
-{
-    snprintf(out, PATH_BYTES, "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
-}
-
-/* Named members of a mapping, as {path, upstream}. */
-struct member {
-    const char *name;
-    const yaml_node_t *value; /* NULL: not given */
-};
-
-static void take_member(const struct file *file, const struct sky_yaml_pair *pair, const char *path,
-                        struct member *members, size_t count, const char *accepted)
-{
-    const char *nearest = NULL;
-    size_t best = SIZE_MAX;
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(members[i].name, pair->key) == 0) {
-            members[i].value = pair->value;
-            return;
-        }
-        if (sky_problem_nearer(pair->key, members[i].name, &best))
-            nearest = members[i].name;
-    }
-    char name[PATH_BYTES];
-    join_path(name, path, pair->key);
-    sky_yaml_report(
-        &file->yaml, pair->key_node,
-        (struct sky_problem){
-            .option = name, .what = "unknown option", .accepted = accepted, .nearest = nearest});
-}
-
-/* Fills in what the mapping holds of the members; false after a report when one is missing. */
-static bool read_members(struct file *file, const yaml_node_t *node, const char *path,
-                         struct member *members, size_t count, const char *accepted)
-{
-    if (node->type != YAML_MAPPING_NODE) {
-        report(file, node, path, NULL, "is no mapping", accepted);
-        return false;
-    }
-    struct sky_yaml_pair pair;
-    size_t errors = file->yaml.problems->errors;
-    for (size_t i = 0; sky_yaml_next_pair(&file->yaml, node, &i, &pair);)
-        take_member(file, &pair, path, members, count, accepted);
-    for (size_t i = 0; i < count && errors == file->yaml.problems->errors; i++) {
-        if (members[i].value == NULL)
-            report(file, node, path, members[i].name, "is missing", accepted);
-    }
-    return errors == file->yaml.problems->errors;
-}
-
 static void read_listen(struct file *file, const yaml_node_t *node)
 {
     const yaml_node_t *item;
     sky_config_clear_listeners(file->config);
     for (size_t i = 0; (item = sky_yaml_item(&file->yaml, node, i)) != NULL; i++) {
-        struct member address = {.name = "address", .value = item};
+        struct sky_yaml_member address = {.name = "address", .required = true, .value = item};
         if (item->type == YAML_MAPPING_NODE) {
             address.value = NULL;
-            if (!read_members(file, item, "listen", &address, 1, "{address: ADDR}"))
+            if (!sky_yaml_read_members(&file->yaml, item, "listen", &address, 1, "{address: ADDR}"))
                 continue;
         }
         const char *text =
@@ -127,57 +76,23 @@ static void read_upstreams(struct file *file, const yaml_node_t *node)
     }
     for (size_t i = 0; sky_yaml_next_pair(&file->yaml, node, &i, &pair);) {
         struct sky_upstream_config *upstream;
-        struct member servers = {.name = "servers", .value = NULL};
-        char path[PATH_BYTES];
+        struct sky_yaml_member servers = {.name = "servers", .required = true};
+        char path[SKY_YAML_PATH_BYTES];
         const char *problem = sky_config_add_upstream(file->config, pair.key, &upstream);
         if (problem != NULL) {
             report(file, pair.key_node, "upstreams", pair.key, problem, NULL);
             continue;
         }
-        join_path(path, "upstreams", pair.key);
-        if (read_members(file, pair.value, path, &servers, 1, "{servers: [ADDR, ...]}"))
+        sky_yaml_join_path(path, "upstreams", pair.key);
+        if (sky_yaml_read_members(&file->yaml, pair.value, path, &servers, 1,
+                                  "{servers: [ADDR, ...]}"))
             read_servers(file, servers.value, path, upstream);
     }
 }
 
-static void report_upstream(const struct file *file, const yaml_node_t *node, const char *name)
-{
-    const char *nearest = NULL;
-    size_t best = SIZE_MAX;
-    for (size_t i = 0; i < file->config->upstream_count; i++) {
-        if (sky_problem_nearer(name, file->config->upstreams[i].name, &best))
-            nearest = file->config->upstreams[i].name;
-    }
-    sky_yaml_report(&file->yaml, node,
-                    (struct sky_problem){.option = "routes.upstream",
-                                         .value = name,
-                                         .what = "is not among upstreams",
-                                         .nearest = nearest});
-}
-
 static void read_routes(struct file *file, const yaml_node_t *node)
 {
-    static const char accepted[] = "{path: /PREFIX, upstream: NAME}";
-    const yaml_node_t *item;
-    for (size_t i = 0; (item = sky_yaml_item(&file->yaml, node, i)) != NULL; i++) {
-        struct member members[] = {{.name = "path", .value = NULL},
-                                   {.name = "upstream", .value = NULL}};
-        if (!read_members(file, item, "routes", members, 2, accepted))
-            continue;
-        const char *prefix = sky_yaml_text(&file->yaml, members[0].value, "routes.path", accepted);
-        const char *name =
-            sky_yaml_text(&file->yaml, members[1].value, "routes.upstream", accepted);
-        if (prefix == NULL || name == NULL)
-            continue;
-        const struct sky_upstream_config *upstream = sky_config_find_upstream(file->config, name);
-        const char *problem = NULL;
-        if (upstream == NULL)
-            report_upstream(file, members[1].value, name);
-        else
-            problem = sky_config_add_route(file->config, prefix, upstream);
-        if (problem != NULL)
-            report(file, members[0].value, "routes.path", prefix, problem, NULL);
-    }
+    sky_config_read_routes(file->config, &file->yaml, node);
 }
 
 /* The items of a sequence as texts; false after a report. To be freed in any case. */
@@ -224,7 +139,7 @@ static void read_option(struct file *file, const struct sky_option *option, cons
 static void report_unknown(const struct file *file, const yaml_node_t *node, const char *prefix,
                            const char *path)
 {
-    char accepted[256], nearest[PATH_BYTES];
+    char accepted[256], nearest[SKY_YAML_PATH_BYTES];
     sky_option_names(prefix, accepted, sizeof(accepted));
     bool near = sky_option_nearest(path, nearest, sizeof(nearest));
     sky_yaml_report(&file->yaml, node,
@@ -255,8 +170,8 @@ static void read_section(struct file *file, const yaml_node_t *mapping, const ch
         return;
     }
     for (size_t i = 0; sky_yaml_next_pair(&file->yaml, mapping, &i, &pair);) {
-        char path[PATH_BYTES];
-        join_path(path, prefix, pair.key);
+        char path[SKY_YAML_PATH_BYTES];
+        sky_yaml_join_path(path, prefix, pair.key);
         if (strchr(pair.key, '.') != NULL) {
             report(file, pair.key_node, path, NULL, "has a dot in its key",
                    "one level a line, as {limits: {body: 1GiB}}");

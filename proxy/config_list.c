@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "proxy/config_chars.h"
 
@@ -88,34 +89,92 @@ const char *sky_config_add_server(struct sky_upstream_config *upstream, const ch
     return NULL;
 }
 
-const char *sky_config_add_route(struct sky_config *config, const char *path,
-                                 const struct sky_upstream_config *upstream)
+const char *sky_config_check_host(const char *host)
 {
-    if (path[0] != '/')
-        return "is no path that begins with /";
-    const char *problem = sky_config_check_chars(path);
-    if (problem != NULL)
-        return problem;
+    if (strcmp(host, "default") == 0)
+        return NULL;
+    const char *name = strncmp(host, "*.", 2) == 0 ? host + 2 : host;
+    if (name[0] == '[' && name == host) /* an IPv6 address */
+        return strspn(name, "[]:.0123456789abcdefABCDEF") == strlen(name) ? NULL
+                                                                          : "is no host name";
+    if (name[0] == '\0' || strspn(name, NAME_CHARS) != strlen(name))
+        return "is no host name";
+    return NULL;
+}
+
+/* Names before wildcards before none; the longer wildcard first, then the longer prefix. */
+static bool goes_before(const struct sky_route_config *a, const struct sky_route_config *b)
+{
+    size_t ranks[2], lengths[2];
+    const struct sky_route_config *routes[2] = {a, b};
+    for (size_t i = 0; i < 2; i++) {
+        const char *host = routes[i]->host;
+        bool wildcard = host != NULL && host[0] == '*';
+        ranks[i] = host == NULL ? 0 : wildcard ? 1 : 2;
+        lengths[i] = wildcard ? strlen(host) : 0;
+    }
+    if (ranks[0] != ranks[1])
+        return ranks[0] > ranks[1];
+    if (lengths[0] != lengths[1])
+        return lengths[0] > lengths[1];
+    return strlen(a->path) > strlen(b->path);
+}
+
+static bool same_place(const struct sky_route_config *a, const struct sky_route_config *b)
+{
+    bool same_host =
+        a->host == NULL || b->host == NULL ? a->host == b->host : strcasecmp(a->host, b->host) == 0;
+    return same_host && strcmp(a->path, b->path) == 0;
+}
+
+static void route_fini(struct sky_route_config *route)
+{
+    free(route->host);
+    free(route->path);
+}
+
+static const char *insert_route(struct sky_config *config, const struct sky_route_config *route,
+                                struct sky_route_config **inserted)
+{
     size_t place = 0;
     for (size_t i = 0; i < config->route_count; i++) {
-        if (strcmp(config->routes[i].path, path) == 0)
+        if (same_place(&config->routes[i], route))
             return "is the path of two routes";
-        if (strlen(config->routes[i].path) >= strlen(path))
+        if (!goes_before(route, &config->routes[i]))
             place = i + 1;
     }
     struct sky_route_config *grown =
         realloc(config->routes, (config->route_count + 1) * sizeof(*grown));
     if (grown == NULL)
         return out_of_memory;
+    memmove(&grown[place + 1], &grown[place], (config->route_count - place) * sizeof(*grown));
+    grown[place] = *route;
     config->routes = grown;
-    struct sky_route_config route = {.path = strdup(path), .upstream = upstream};
-    if (route.path == NULL)
-        return out_of_memory;
-    memmove(&config->routes[place + 1], &config->routes[place],
-            (config->route_count - place) * sizeof(route));
-    config->routes[place] = route;
     config->route_count++;
+    config->route_hosts |= route->host != NULL;
+    *inserted = &grown[place];
     return NULL;
+}
+
+const char *sky_config_add_route(struct sky_config *config, const char *host, const char *path,
+                                 struct sky_route_config **route)
+{
+    if (path[0] != '/')
+        return "is no path that begins with /";
+    const char *problem = sky_config_check_chars(path);
+    bool named = host != NULL && strcmp(host, "default") != 0;
+    if (problem == NULL && named)
+        problem = sky_config_check_host(host);
+    if (problem != NULL)
+        return problem;
+    struct sky_route_config made = {.host = named ? strdup(host) : NULL, .path = strdup(path)};
+    if (made.path == NULL || (named && made.host == NULL))
+        problem = out_of_memory;
+    else
+        problem = insert_route(config, &made, route);
+    if (problem != NULL)
+        route_fini(&made);
+    return problem;
 }
 
 void sky_config_clear_listeners(struct sky_config *config)
@@ -138,10 +197,11 @@ static void upstream_fini(struct sky_upstream_config *upstream)
 void sky_config_clear_upstreams(struct sky_config *config)
 {
     for (size_t i = 0; i < config->route_count; i++)
-        free(config->routes[i].path);
+        route_fini(&config->routes[i]);
     free(config->routes);
     config->routes = NULL;
     config->route_count = 0;
+    config->route_hosts = false;
     for (size_t i = 0; i < config->upstream_count; i++)
         upstream_fini(&config->upstreams[i]);
     free(config->upstreams);
@@ -182,8 +242,11 @@ void sky_config_replace_upstreams(struct sky_config *config, const struct sky_st
         if (defect != NULL)
             report(defect, items->items[i], SKY_ACCEPTED_ADDRESS, place, name, problems);
     }
+    struct sky_route_config *route;
     if (problem == NULL)
-        problem = sky_config_add_route(config, "/", &config->upstreams[0]);
-    if (problem != NULL)
+        problem = sky_config_add_route(config, NULL, "/", &route);
+    if (problem == NULL)
+        route->upstream = &config->upstreams[0];
+    else
         report(problem, NULL, NULL, place, name, problems);
 }

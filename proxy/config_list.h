@@ -22,9 +22,14 @@ const char *sky_config_add_upstream(struct sky_config *config, const char *name,
 /* sky_config_add_server: `:port` is 127.0.0.1:port. */
 const char *sky_config_add_server(struct sky_upstream_config *upstream, const char *address);
 
-/* sky_config_add_route: after all upstreams. The longest prefix is put first. */
-const char *sky_config_add_route(struct sky_config *config, const char *path,
-                                 const struct sky_upstream_config *upstream);
+/* sky_config_check_host: NULL, or what is wrong with the host of a route. */
+const char *sky_config_check_host(const char *host);
+
+/* sky_config_add_route: after all upstreams. host may be NULL, "default", a name or "*.name". The
+ * caller sets the upstream; *route is valid until the next one is added. Order: names first, then
+ * the longest "*.name", then routes without a host; within a host the longest prefix. */
+const char *sky_config_add_route(struct sky_config *config, const char *host, const char *path,
+                                 struct sky_route_config **route);
 
 /* sky_config_find_upstream: by name; NULL when there is none. */
 struct sky_upstream_config *sky_config_find_upstream(const struct sky_config *config,

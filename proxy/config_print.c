@@ -61,9 +61,14 @@ static json_t *upstreams_of(const struct sky_config *config)
 static json_t *routes_of(const struct sky_config *config)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < config->route_count; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s}", "path", config->routes[i].path,
-                                              "upstream", config->routes[i].upstream->name));
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct sky_route_config *route = &config->routes[i];
+        json_t *shown =
+            json_pack("{s:s, s:s}", "path", route->path, "upstream", route->upstream->name);
+        if (route->host != NULL)
+            json_object_set_new(shown, "host", json_string(route->host));
+        json_array_append_new(list, shown);
+    }
     return list;
 }
 

@@ -180,6 +180,7 @@ static json_t *write_choice(const struct sky_option *option, const void *field)
 }
 
 _Static_assert(sizeof(enum sky_mode) == sizeof(unsigned), "choices are stored as unsigned");
+_Static_assert(sizeof(enum sky_unknown_host) == sizeof(unsigned), "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_switch) == sizeof(unsigned), "choices are stored as unsigned");
 
 static const struct sky_choice modes[] = {
@@ -195,6 +196,8 @@ static const struct sky_choice switches[] = {{"auto", SKY_SWITCH_AUTO}, {"on", S
                                              {"off", SKY_SWITCH_OFF},   {"true", SKY_SWITCH_ON},
                                              {"false", SKY_SWITCH_OFF}, {"yes", SKY_SWITCH_ON},
                                              {"no", SKY_SWITCH_OFF},    {NULL, 0}};
+static const struct sky_choice unknown_hosts[] = {
+    {"accept", SKY_UNKNOWN_HOST_ACCEPT}, {"refuse", SKY_UNKNOWN_HOST_REFUSE}, {NULL, 0}};
 /* The last four are names of Python's logging. */
 static const struct sky_choice levels[] = {
     {"error", SKY_LOG_ERROR}, {"warn", SKY_LOG_WARN},    {"info", SKY_LOG_INFO},
@@ -240,6 +243,12 @@ const struct sky_option_type sky_option_type_operation = {
 const struct sky_option_type sky_option_type_protocol = {
     .name = "word",
     .choices = protocols,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_unknown_host = {
+    .name = "word",
+    .choices = unknown_hosts,
     .read = read_choice,
     .write = write_choice,
 };

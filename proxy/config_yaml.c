@@ -2,6 +2,7 @@
 /* Document, nodes and places of YAML by libyaml. */
 #include "proxy/config_yaml.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -176,4 +177,55 @@ bool sky_yaml_next_pair(struct sky_yaml *yaml, const yaml_node_t *mapping, size_
                         (struct sky_problem){.option = pair->key, .what = "is given twice"});
     }
     return false;
+}
+
+void sky_yaml_join_path(char out[SKY_YAML_PATH_BYTES], const char *prefix, const char *key)
+{
+    snprintf(out, SKY_YAML_PATH_BYTES, "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
+}
+
+static void take_member(const struct sky_yaml *yaml, const struct sky_yaml_pair *pair,
+                        const char *path, struct sky_yaml_member *members, size_t count,
+                        const char *accepted)
+{
+    const char *nearest = NULL;
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(members[i].name, pair->key) == 0) {
+            members[i].value = pair->value;
+            return;
+        }
+        if (sky_problem_nearer(pair->key, members[i].name, &best))
+            nearest = members[i].name;
+    }
+    char name[SKY_YAML_PATH_BYTES];
+    sky_yaml_join_path(name, path, pair->key);
+    sky_yaml_report(
+        yaml, pair->key_node,
+        (struct sky_problem){
+            .option = name, .what = "unknown option", .accepted = accepted, .nearest = nearest});
+}
+
+bool sky_yaml_read_members(struct sky_yaml *yaml, const yaml_node_t *node, const char *path,
+                           struct sky_yaml_member *members, size_t count, const char *accepted)
+{
+    if (node->type != YAML_MAPPING_NODE) {
+        sky_yaml_report(
+            yaml, node,
+            (struct sky_problem){.option = path, .what = "is no mapping", .accepted = accepted});
+        return false;
+    }
+    struct sky_yaml_pair pair;
+    size_t errors = yaml->problems->errors;
+    for (size_t i = 0; sky_yaml_next_pair(yaml, node, &i, &pair);)
+        take_member(yaml, &pair, path, members, count, accepted);
+    for (size_t i = 0; i < count && errors == yaml->problems->errors; i++) {
+        if (members[i].required && members[i].value == NULL)
+            sky_yaml_report(yaml, node,
+                            (struct sky_problem){.option = path,
+                                                 .value = members[i].name,
+                                                 .what = "is missing",
+                                                 .accepted = accepted});
+    }
+    return errors == yaml->problems->errors;
 }

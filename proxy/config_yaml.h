@@ -53,4 +53,22 @@ struct sky_yaml_pair {
 bool sky_yaml_next_pair(struct sky_yaml *yaml, const yaml_node_t *mapping, size_t *i,
                         struct sky_yaml_pair *pair);
 
+/* Room for the path of any option that is gone into. */
+#define SKY_YAML_PATH_BYTES 160
+
+/* sky_yaml_join_path: "prefix.key", cut to size. */
+void sky_yaml_join_path(char out[SKY_YAML_PATH_BYTES], const char *prefix, const char *key);
+
+/* A named member of a mapping, as {path: ..., upstream: ...}. */
+struct sky_yaml_member {
+    const char *name;
+    bool required;
+    const yaml_node_t *value; /* NULL: not given */
+};
+
+/* sky_yaml_read_members: fills in what the mapping at path holds of the members. False after a
+ * report: it is no mapping, a key is unknown, or a required member is missing. */
+bool sky_yaml_read_members(struct sky_yaml *yaml, const yaml_node_t *node, const char *path,
+                           struct sky_yaml_member *members, size_t count, const char *accepted);
+
 #endif

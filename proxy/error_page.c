@@ -17,6 +17,8 @@ static const char *reason_of(int status)
         return "Request Timeout";
     case 413:
         return "Content Too Large";
+    case 421:
+        return "Misdirected Request";
     case 502:
         return "Bad Gateway";
     case 503:

@@ -33,6 +33,7 @@
 #include "proxy/forward.h"
 #include "proxy/http1_back.h"
 #include "proxy/http1_front.h"
+#include "proxy/route.h"
 #include "proxy/trace.h"
 #include "proxy/worker.h"
 #include "reporter/log.h"
@@ -322,18 +323,6 @@ static void on_start_timer(h2o_timeout_entry_t *entry)
     start(H2O_STRUCT_FROM_MEMBER(struct exchange, start_timer, entry));
 }
 
-/* Longest prefix of the path as it will be seen by the app: decoded, without dot segments. */
-static const struct sky_route_config *find_route(const struct sky_config *config,
-                                                 const h2o_req_t *req)
-{
-    struct sky_text path = sky_text(req->path_normalized.base, req->path_normalized.len);
-
-    for (size_t i = 0; i < config->route_count; ++i)
-        if (sky_text_starts(path, sky_text_of(config->routes[i].path)))
-            return &config->routes[i];
-    return NULL;
-}
-
 /* --- life --- */
 
 /* Whether the client left before the last byte was out. HTTP/1 tells, by the time of that byte. */
@@ -416,7 +405,8 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
 {
     struct exchange *exchange = create(req);
     struct sky_worker *worker = exchange->worker;
-    const struct sky_route_config *route = find_route(worker->config, req);
+    const struct sky_route_config *route;
+    enum sky_failure unrouted = sky_route_choose(worker->config, req, &route);
     int refused = sky_front_refusal(req);
 
     (void)handler;
@@ -424,8 +414,8 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
         finish_with_page(exchange, body_refusal(refused));
     } else if (sky_forward_check(req) != NULL) {
         fail(exchange, SKY_FAILURE_BAD_REQUEST);
-    } else if (route == NULL) {
-        fail(exchange, SKY_FAILURE_NO_ROUTE);
+    } else if (unrouted != SKY_FAILURE_NONE) {
+        fail(exchange, unrouted);
     } else {
         exchange->upstream = worker->upstreams[route->upstream - worker->config->upstreams];
         if (req->version < 0x200)

@@ -15,12 +15,14 @@ static const struct mistake {
     {"repoter: {}\n",
      "shop.yaml:1:1: repoter: unknown option; accepted: listen, upstreams, routes, agent, "
      "reporter, "
-     "local, stitch, forwarded, limits, buffer, timeouts, workers, admin, log; did you mean "
+     "local, stitch, forwarded, limits, buffer, timeouts, unknown_host, workers, admin, log; did "
+     "you mean "
      "reporter?\n"},
     {"\n\nservice: shop\n",
      "shop.yaml:3:1: service: unknown option; accepted: listen, upstreams, routes, agent, "
      "reporter, "
-     "local, stitch, forwarded, limits, buffer, timeouts, workers, admin, log; did you mean "
+     "local, stitch, forwarded, limits, buffer, timeouts, unknown_host, workers, admin, log; did "
+     "you mean "
      "agent.service?\n"},
     {"log: {colour: red}\n", "shop.yaml:1:7: log.colour: unknown option; accepted: level\n"},
     {"reporter:\n  batch: {intervall: 1s}\n",
@@ -38,8 +40,9 @@ static const struct mistake {
      "shop.yaml:1:8: agent: is no mapping; accepted: service, instance, namespace, properties, "
      "mode, "
      "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method\n"},
-    {"- a\n", "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
-              "local, stitch, forwarded, limits, buffer, timeouts, workers, admin, log\n"},
+    {"- a\n",
+     "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
+     "local, stitch, forwarded, limits, buffer, timeouts, unknown_host, workers, admin, log\n"},
     {"workers: [1]\n",
      "shop.yaml:1:10: workers: is a list; accepted: auto or a number, 1 to 1024\n"},
     {"workers: {a: 1}\n",
@@ -88,10 +91,19 @@ static const struct mistake {
     {"upstreams: {app: {servers: [\"a:1\"]}}\nroutes: [{path: /, upstream: app}, {path: /, "
      "upstream: app}]\n",
      "shop.yaml:2:43: routes.path: \"/\" is the path of two routes\n"},
+    {"upstreams: {app: {servers: [\"a:1\"]}}\nroutes: [{path: /, upstream: app, host: a}, {path: "
+     "/, "
+     "upstream: app, host: A}]\n",
+     "shop.yaml:2:52: routes.path: \"/\" is the path of two routes\n"},
+    {"upstreams: {app: {servers: [\"a:1\"]}}\nroutes: [{path: /, upstream: app, host: \"a:1\"}]\n",
+     "shop.yaml:2:41: routes.host: \"a:1\" is no host name; accepted: example.org, *.example.org "
+     "or "
+     "default\n"},
     {"routes: [{path: /}]\n", "shop.yaml:1:10: routes: \"upstream\" is missing; accepted: {path: "
-                              "/PREFIX, upstream: NAME}\n"},
+                              "/PREFIX, upstream: NAME, host: NAME}\n"},
     {"routes: [{path: /, upstream: a, static: /srv}]\n",
-     "shop.yaml:1:33: routes.static: unknown option; accepted: {path: /PREFIX, upstream: NAME}\n"},
+     "shop.yaml:1:33: routes.static: unknown option; accepted: {path: /PREFIX, upstream: NAME, "
+     "host: NAME}\n"},
     {"agent: {\"a\\eb\": 1}\n",
      "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, "
      "properties, mode, "

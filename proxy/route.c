@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/route.h"
+
+/* The host without port, and without the dot that ends an absolute name. */
+static struct sky_text name_of(struct sky_text authority)
+{
+    const char *end = NULL;
+
+    if (authority.len == 0)
+        return authority;
+    if (authority.base[0] == '[') { /* RFC 3986, 3.2.2: an IPv6 address */
+        end = memchr(authority.base, ']', authority.len);
+        return end != NULL ? sky_text(authority.base, (size_t)(end - authority.base) + 1)
+                           : authority;
+    }
+    end = memchr(authority.base, ':', authority.len);
+    if (end != NULL)
+        authority.len = (size_t)(end - authority.base);
+    if (authority.len > 1 && authority.base[authority.len - 1] == '.')
+        authority.len--;
+    return authority;
+}
+
+static bool host_fits(const char *host, struct sky_text name)
+{
+    struct sky_text wanted = sky_text_of(host);
+
+    if (wanted.base[0] != '*')
+        return sky_text_equal_nocase(name, wanted);
+    wanted = sky_text(wanted.base + 1, wanted.len - 1); /* ".example.org" */
+    return name.len > wanted.len &&
+           sky_text_equal_nocase(sky_text(name.base + name.len - wanted.len, wanted.len), wanted);
+}
+
+static enum sky_failure find_by_host(const struct sky_config *config, struct sky_text name,
+                                     struct sky_text path, const struct sky_route_config **route)
+{
+    bool known = config->unknown_host == SKY_UNKNOWN_HOST_ACCEPT;
+
+    for (size_t i = 0; i < config->route_count; ++i) {
+        const struct sky_route_config *at = &config->routes[i];
+        if (at->host != NULL && !host_fits(at->host, name))
+            continue;
+        known |= at->host != NULL;
+        if (!known)
+            return SKY_FAILURE_UNKNOWN_HOST; /* routes without a host come last */
+        if (!sky_text_starts(path, sky_text_of(at->path)))
+            continue;
+        *route = at;
+        return SKY_FAILURE_NONE;
+    }
+    return known ? SKY_FAILURE_NO_ROUTE : SKY_FAILURE_UNKNOWN_HOST;
+}
+
+enum sky_failure sky_route_find(const struct sky_config *config, struct sky_text authority,
+                                struct sky_text path, const struct sky_route_config **route)
+{
+    *route = NULL;
+    if (config->route_hosts)
+        return find_by_host(config, name_of(authority), path, route);
+    for (size_t i = 0; i < config->route_count; ++i) {
+        if (sky_text_starts(path, sky_text_of(config->routes[i].path))) {
+            *route = &config->routes[i];
+            return SKY_FAILURE_NONE;
+        }
+    }
+    return SKY_FAILURE_NO_ROUTE;
+}
+
+enum sky_failure sky_route_choose(const struct sky_config *config, const h2o_req_t *req,
+                                  const struct sky_route_config **route)
+{
+    h2o_iovec_t authority = req->authority;
+
+    /* in HTTP/2, h2o gives a request without a name that of its own configuration */
+    if (authority.base == req->hostconf->authority.hostport.base)
+        authority.len = 0;
+    return sky_route_find(config, sky_text(authority.base, authority.len),
+                          sky_text(req->path_normalized.base, req->path_normalized.len), route);
+}

@@ -30,6 +30,16 @@ struct sky_strings {
 
 #define SKY_PROPERTY_BYTES_MAX 200 /* of one of agent.properties */
 
+/* agent.sampling.rate is held in millionths. */
+#define SKY_RATE_ONE 1000000
+
+struct sky_sampling_config {
+    uint32_t rate_ppm;
+    uint32_t per_3_seconds; /* 0: all */
+    bool keep_errors;
+    uint32_t keep_slower_than_ms; /* 0: off */
+};
+
 struct sky_listener_config {
     struct sky_address address;
 };
@@ -73,6 +83,8 @@ struct sky_config {
         struct sky_strings ignore_path;   /* Ant patterns: ? * ** */
         struct sky_strings ignore_suffix; /* ".css", ... */
         struct sky_strings ignore_method;
+        bool ignore_probes;
+        struct sky_sampling_config sampling;
     } agent;
     struct {
         enum sky_config_protocol protocol; /* auto is resolved when it was loaded */

@@ -47,6 +47,9 @@ struct sky_option_type {
     X(size, size_t)                        \
     X(duration, uint32_t)                  \
     X(count, uint32_t)                     \
+    X(flag, bool)                          \
+    X(quota, uint32_t)                     \
+    X(rate, uint32_t)                      \
     X(workers, uint32_t)                   \
     X(mode, enum sky_mode)                 \
     X(operation, enum sky_operation)       \

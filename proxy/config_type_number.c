@@ -142,6 +142,60 @@ static json_t *write_count(const struct sky_option *option, const void *field)
     return json_integer(*(const uint32_t *)field);
 }
 
+/* Below zero is the same as zero, as the agents have it. */
+static const char *read_quota(const struct sky_option *option, void *field, const char *text)
+{
+    uint64_t number;
+    const char *end;
+    if (text[0] != '-')
+        return read_count(option, field, text);
+    if (!read_digits(text + 1, &number, &end) || *end != '\0')
+        return "is no number";
+    *(uint32_t *)field = 0;
+    return NULL;
+}
+
+/* 0 to 1 with up to six decimals, as a count of the last of them. */
+static const char *read_rate(const struct sky_option *option, void *field, const char *text)
+{
+    uint64_t whole, scale = SKY_RATE_ONE, sum;
+    const char *end;
+    (void)option;
+    if (!read_digits(text, &whole, &end))
+        return "is no number";
+    if (whole > 1)
+        return too_large;
+    sum = whole * SKY_RATE_ONE;
+    if (*end == '.') {
+        for (end++; *end >= '0' && *end <= '9'; end++) {
+            scale /= 10;
+            if (scale == 0)
+                return "has more than six decimals";
+            sum += (uint64_t)(*end - '0') * scale;
+        }
+    }
+    if (*end != '\0')
+        return "is no number";
+    if (sum > SKY_RATE_ONE)
+        return too_large;
+    *(uint32_t *)field = (uint32_t)sum;
+    return NULL;
+}
+
+static json_t *write_rate(const struct sky_option *option, const void *field)
+{
+    char text[32];
+    uint32_t rate = *(const uint32_t *)field;
+    (void)option;
+    size_t len = (size_t)snprintf(text, sizeof(text), "%" PRIu32 ".%06" PRIu32, rate / SKY_RATE_ONE,
+                                  rate % SKY_RATE_ONE);
+    while (text[len - 1] == '0')
+        len--;
+    if (text[len - 1] == '.')
+        len--;
+    return json_stringn(text, len);
+}
+
 /* 0 stands for auto until the configuration is complete. */
 static const char *read_workers(const struct sky_option *option, void *field, const char *text)
 {
@@ -179,6 +233,21 @@ static json_t *write_choice(const struct sky_option *option, const void *field)
     return json_string(choice->word);
 }
 
+static const char *read_flag(const struct sky_option *option, void *field, const char *text)
+{
+    unsigned value;
+    const char *problem = read_choice(option, &value, text);
+    if (problem == NULL)
+        *(bool *)field = value != 0;
+    return problem;
+}
+
+static json_t *write_flag(const struct sky_option *option, const void *field)
+{
+    (void)option;
+    return json_string(*(const bool *)field ? "on" : "off");
+}
+
 _Static_assert(sizeof(enum sky_mode) == sizeof(unsigned), "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_unknown_host) == sizeof(unsigned), "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_switch) == sizeof(unsigned), "choices are stored as unsigned");
@@ -198,6 +267,8 @@ static const struct sky_choice switches[] = {{"auto", SKY_SWITCH_AUTO}, {"on", S
                                              {"no", SKY_SWITCH_OFF},    {NULL, 0}};
 static const struct sky_choice unknown_hosts[] = {
     {"accept", SKY_UNKNOWN_HOST_ACCEPT}, {"refuse", SKY_UNKNOWN_HOST_REFUSE}, {NULL, 0}};
+static const struct sky_choice flags[] = {{"on", 1},  {"off", 0}, {"true", 1}, {"false", 0},
+                                          {"yes", 1}, {"no", 0},  {NULL, 0}};
 /* The last four are names of Python's logging. */
 static const struct sky_choice levels[] = {
     {"error", SKY_LOG_ERROR}, {"warn", SKY_LOG_WARN},    {"info", SKY_LOG_INFO},
@@ -221,6 +292,24 @@ const struct sky_option_type sky_option_type_count = {
     .accepted = "a number",
     .read = read_count,
     .write = write_count,
+};
+const struct sky_option_type sky_option_type_flag = {
+    .name = "word",
+    .choices = flags,
+    .read = read_flag,
+    .write = write_flag,
+};
+const struct sky_option_type sky_option_type_quota = {
+    .name = "number",
+    .accepted = "a number",
+    .read = read_quota,
+    .write = write_count,
+};
+const struct sky_option_type sky_option_type_rate = {
+    .name = "number",
+    .accepted = "a number with up to six decimals",
+    .read = read_rate,
+    .write = write_rate,
 };
 const struct sky_option_type sky_option_type_workers = {
     .name = "auto or number",

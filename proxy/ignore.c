@@ -195,3 +195,24 @@ bool sky_ignored(const struct sky_config *config, struct sky_text method, struct
     }
     return false;
 }
+
+bool sky_ignore_probe(struct sky_text user_agent)
+{
+    static const struct sky_text beginnings[] = {
+        {"kube-probe/", 11},
+        {"ELB-HealthChecker/", 18},
+        {"Amazon-Route53-Health-Check-Service", 35},
+        {"GoogleHC/", 9},
+        {"GoogleStackdriverMonitoring-UptimeChecks", 40},
+        {"Edge Health Probe", 17},   /* Azure Front Door */
+        {"Load Balancer Agent", 19}, /* Azure */
+        {"Consul Health Check", 19},
+        {"Envoy/HC", 8},
+    };
+
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); ++i) {
+        if (sky_text_starts(user_agent, beginnings[i]))
+            return true;
+    }
+    return false;
+}

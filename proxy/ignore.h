@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which requests are left untraced, by agent.ignore_path, ignore_suffix and ignore_method. Pure. */
+/* Which requests are left untraced, by agent.ignore_path, ignore_suffix, ignore_method and
+ * ignore_probes. Pure. */
 #ifndef SKY_PROXY_IGNORE_H
 #define SKY_PROXY_IGNORE_H
 
@@ -9,6 +10,10 @@
 #include "proxy/config.h"
 
 #define SKY_IGNORE_PATTERN_MAX_BYTES 255
+
+/* sky_ignore_probe: whether a User-Agent is that of a well-known health check
+ * (agent.ignore_probes). */
+bool sky_ignore_probe(struct sky_text user_agent);
 
 /* sky_ignored: whether a request is to be left untraced. The target's query does not count.
  * Suffixes are compared as they are written, methods without regard to case, as the in-app agent

@@ -218,11 +218,12 @@ static int open_listeners(struct sky_server *server)
 
 static int make_workers(struct sky_server *server)
 {
+    struct sky_worker_shared shared = {server->reporter, &server->sampling};
     server->workers = h2o_mem_alloc(server->config->workers * sizeof(*server->workers));
     for (; server->worker_count < server->config->workers; ++server->worker_count) {
         struct sky_worker *worker =
             sky_worker_new(server->worker_count, server->config, &server->site, server->listeners,
-                           server->listener_count, server->reporter);
+                           server->listener_count, &shared);
         if (worker == NULL)
             return -1;
         server->workers[server->worker_count] = worker;

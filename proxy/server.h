@@ -6,6 +6,7 @@
 
 #include "proxy/config.h"
 #include "proxy/listener.h"
+#include "proxy/sampling.h"
 #include "proxy/site.h"
 #include "proxy/worker.h"
 #include "reporter/reporter.h"
@@ -13,6 +14,7 @@
 struct sky_server {
     const struct sky_config *config;
     struct sky_reporter *reporter;
+    struct sky_sampling_window sampling;
     struct sky_site site; /* of the workers */
     struct sky_listener *listeners;
     size_t listener_count;

@@ -40,6 +40,12 @@ static bool is_complete(const struct sky_app_part *part)
     return part->header && !part->head.stream && part->arrived >= part->head.announced;
 }
 
+/* Whether the answer says that messages lie in the channel. */
+static bool is_announced(const struct sky_app_part *part)
+{
+    return part->header && (part->head.stream || part->head.announced != 0);
+}
+
 static bool is_duplicate(const struct sky_app_part *part, const struct sky_stitch_message *message)
 {
     if ((part->seqs >> message->seq & 1) != 0)
@@ -217,6 +223,8 @@ void sky_stitch_track(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
 
 void sky_stitch_untrack(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
 {
+    if (is_announced(&entry->part) && !is_complete(&entry->part))
+        sky_stitch_table_give_up(&stitch->table, entry->segment);
     sky_stitch_hold_release(&stitch->hold, entry);
 }
 
@@ -295,12 +303,6 @@ void sky_stitch_data(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
     else
         sky_count(stitch->counters, SKY_COUNT_stitch_message_unknown);
     sky_stitch_message_fini(&message);
-}
-
-/* Whether the answer says that messages lie in the channel. */
-static bool is_announced(const struct sky_app_part *part)
-{
-    return part->header && (part->head.stream || part->head.announced != 0);
 }
 
 void sky_stitch_finish(struct sky_stitch *stitch, struct sky_stitch_entry *entry)

@@ -9,6 +9,7 @@
 #include "proxy/ignore.h"
 #include "proxy/operation.h"
 #include "proxy/peer_text.h"
+#include "proxy/sampling.h"
 #include "proxy/trace_state.h"
 
 /* The span that sw8 names as the parent: the entry itself for an app that we stitch, the exit span
@@ -138,26 +139,80 @@ static void describe(struct sky_trace *trace, const h2o_req_t *req)
     trace->peer = format_peer(trace, req);
 }
 
-struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req)
+static bool ignored(struct sky_worker *worker, const h2o_req_t *req)
 {
     if (sky_ignored(worker->config, view(req->input.method), view(req->input.path))) {
         sky_count(&worker->counters, SKY_COUNT_untraced_ignored);
-        return NULL;
+        return true;
     }
+    if (!worker->config->agent.ignore_probes)
+        return false;
+    ssize_t at = h2o_find_header(&req->headers, H2O_TOKEN_USER_AGENT, -1);
+    if (at == -1 || !sky_ignore_probe(view(req->headers.entries[at].value)))
+        return false;
+    sky_count(&worker->counters, SKY_COUNT_untraced_probe);
+    return true;
+}
+
+static void choose_trace_id(struct sky_trace *trace, struct sky_id ours)
+{
+    if (trace->joined) {
+        trace->trace_id = trace->parent.trace_id;
+        return;
+    }
+    sky_id_format(ours, trace->trace_hex);
+    trace->trace_id = sky_text(trace->trace_hex, SKY_ID_HEX);
+}
+
+/* Whether the request is traced: it is reported, or may be in the end. The agents write a constant
+ * 1 as the sample of sw8, so a 0 comes from a skystitch that reports only what it keeps. */
+static bool sample(struct sky_trace *trace, struct sky_id ours, int64_t monotonic_us)
+{
+    struct sky_worker *worker = trace->worker;
+    enum sky_sampling_origin origin = !trace->joined          ? SKY_SAMPLING_OURS
+                                      : trace->parent.sampled ? SKY_SAMPLING_JOINED
+                                                              : SKY_SAMPLING_JOINED_UNSAMPLED;
+    switch (sky_sampling_begin(&worker->config->agent.sampling, worker->sampling, origin, ours,
+                               monotonic_us)) {
+    case SKY_SAMPLING_REPORT:
+        sky_count(&worker->counters,
+                  trace->joined ? SKY_COUNT_sampling_joined : SKY_COUNT_sampling_sampled);
+        return true;
+    case SKY_SAMPLING_UNDECIDED:
+        trace->undecided = true;
+        return true;
+    case SKY_SAMPLING_LEAVE:
+        break;
+    }
+    sky_count(&worker->counters, SKY_COUNT_sampling_left);
+    return false;
+}
+
+static void free_trace(struct sky_trace *trace)
+{
+    h2o_mem_pool_t pool = trace->pool;
+    h2o_mem_clear_pool(&pool);
+}
+
+struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req)
+{
+    if (ignored(worker, req))
+        return NULL;
     h2o_mem_pool_t pool;
     h2o_mem_init_pool(&pool);
     struct sky_trace *trace = h2o_mem_alloc_pool(&pool, sizeof(*trace));
     *trace = (struct sky_trace){.pool = pool, .worker = worker};
-    trace->wall_minus_monotonic_us = clock_us(CLOCK_REALTIME) - clock_us(CLOCK_MONOTONIC);
+    int64_t monotonic_us = clock_us(CLOCK_MONOTONIC);
+    trace->wall_minus_monotonic_us = clock_us(CLOCK_REALTIME) - monotonic_us;
     trace->received_us = sky_front_received_us(req);
-    describe(trace, req);
     join(trace, req);
-    if (trace->joined) {
-        trace->trace_id = trace->parent.trace_id;
-    } else {
-        sky_id_format(sky_ids_next(&worker->ids), trace->trace_hex);
-        trace->trace_id = sky_text(trace->trace_hex, SKY_ID_HEX);
+    struct sky_id ours = sky_ids_next(&worker->ids);
+    if (!sample(trace, ours, monotonic_us)) {
+        free_trace(trace);
+        return NULL;
     }
+    choose_trace_id(trace, ours);
+    describe(trace, req);
     trace->entry.segment = sky_ids_next(&worker->ids);
     sky_id_format(trace->entry.segment, trace->segment_hex);
     return trace;
@@ -178,7 +233,7 @@ static struct sky_text build_sw8(struct sky_trace *trace, char *dst)
 {
     const struct sky_config *config = trace->worker->config;
     struct sky_sw8 sw8 = {
-        .sampled = true,
+        .sampled = !trace->undecided,
         .trace_id = trace->trace_id,
         .segment_id = sky_text(trace->segment_hex, SKY_ID_HEX),
         .span_id = config->agent.mode == SKY_MODE_GATEWAY ? GATEWAY_SPAN : STITCH_SPAN,
@@ -209,9 +264,10 @@ static struct sky_text write_lines(struct sky_trace *trace)
     struct sky_text sw8 = build_sw8(trace, sw8_value), stitch = {0};
     struct sky_stitch *worker_stitch = trace->worker->stitch;
     if (worker_stitch != NULL)
-        stitch = sky_text(stitch_value, sky_stitch_request_value(
-                                            worker_stitch, trace->entry.segment, trace->received_us,
-                                            true, is_local(trace->server), stitch_value));
+        stitch =
+            sky_text(stitch_value, sky_stitch_request_value(worker_stitch, trace->entry.segment,
+                                                            trace->received_us, !trace->undecided,
+                                                            is_local(trace->server), stitch_value));
     char *lines =
         h2o_mem_alloc_pool(&trace->pool, sw8.len + stitch.len + trace->correlation.len + 80);
     char *at = lines;
@@ -267,12 +323,38 @@ void sky_trace_stitch_data(struct sky_trace *trace, struct sky_text value, size_
         sky_stitch_data(trace->worker->stitch, &trace->entry, value, count);
 }
 
+/* Whether an undecided trace is reported. */
+static bool is_kept(const struct sky_trace *trace)
+{
+    struct sky_counters *counters = &trace->worker->counters;
+    switch (sky_sampling_end(&trace->worker->config->agent.sampling, sky_trace_failed(trace),
+                             trace->end_us - trace->received_us)) {
+    case SKY_SAMPLING_KEPT_ERROR:
+        sky_count(counters, SKY_COUNT_sampling_kept_error);
+        return true;
+    case SKY_SAMPLING_KEPT_SLOW:
+        sky_count(counters, SKY_COUNT_sampling_kept_slow);
+        return true;
+    case SKY_SAMPLING_LEFT:
+        break;
+    }
+    sky_count(counters, SKY_COUNT_sampling_left);
+    return false;
+}
+
 void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outcome)
 {
+    struct sky_stitch *stitch = trace->server != NULL ? trace->worker->stitch : NULL;
     trace->outcome = *outcome;
     trace->end_us = now_us(trace);
-    if (trace->worker->stitch != NULL && trace->server != NULL)
-        sky_stitch_finish(trace->worker->stitch, &trace->entry);
+    if (trace->undecided && !is_kept(trace)) {
+        if (stitch != NULL)
+            sky_stitch_untrack(stitch, &trace->entry);
+        free_trace(trace);
+        return;
+    }
+    if (stitch != NULL)
+        sky_stitch_finish(stitch, &trace->entry);
     else
         sky_trace_report(&trace->entry);
 }

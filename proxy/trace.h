@@ -23,8 +23,8 @@ struct sky_trace_outcome {
     const char *failure; /* what failed, static text, as "connect timeout"; NULL when nothing */
 };
 
-/* sky_trace_begin: NULL when the request is not to be traced (ignored path, suffix, method). Reads
- * sw8, sw8-correlation and sw8-x of trusted peers. */
+/* sky_trace_begin: NULL when the request is not to be traced (ignored, or not sampled and nothing
+ * could keep it). Reads sw8, sw8-correlation and sw8-x of trusted peers. */
 struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req);
 
 /* sky_trace_attempt: fixes a fresh segment id for one attempt at `server` (whose text is what sw8

@@ -57,13 +57,18 @@ static struct sky_ref make_ref(const struct sky_sw8 *parent)
     };
 }
 
+bool sky_trace_failed(const struct sky_trace *trace)
+{
+    const struct sky_trace_outcome *outcome = &trace->outcome;
+    return !outcome->client_gone &&
+           sky_stitch_entry_error(outcome->status, trace->worker->config->agent.error_status,
+                                  outcome->cut);
+}
+
 static struct sky_span make_entry(const struct sky_trace *trace,
                                   const struct sky_stitch_merged *app,
                                   const struct entry_tags *tags, const struct sky_ref *ref)
 {
-    const struct sky_trace_outcome *outcome = &trace->outcome;
-    bool failed = sky_stitch_entry_error(outcome->status, trace->worker->config->agent.error_status,
-                                         outcome->cut);
     return (struct sky_span){
         .id = 0,
         .parent = -1,
@@ -74,7 +79,7 @@ static struct sky_span make_entry(const struct sky_trace *trace,
         .type = SKY_SPAN_ENTRY,
         .layer = SKY_LAYER_HTTP,
         .component = app->component != 0 ? app->component : COMPONENT_HTTP,
-        .error = failed && !outcome->client_gone,
+        .error = sky_trace_failed(trace),
         .skip_analysis = trace->skip_analysis,
         .tags = tags->tags,
         .tag_count = tags->count,

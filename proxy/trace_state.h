@@ -16,6 +16,7 @@ struct sky_trace {
     const struct sky_address *server; /* of the last attempt; NULL when none was made */
 
     bool joined;               /* parent came with the request */
+    bool undecided;            /* unsampled: reported only if kept */
     bool skip_analysis;        /* sw8-x: 1 */
     struct sky_sw8 parent;     /* when joined */
     struct sky_text trace_id;  /* the parent's, or trace_hex */
@@ -29,6 +30,9 @@ struct sky_trace {
     int64_t wall_minus_monotonic_us;
     struct sky_trace_outcome outcome; /* from the end on */
 };
+
+/* sky_trace_failed: whether the entry span is an error; once there is an outcome. */
+bool sky_trace_failed(const struct sky_trace *trace);
 
 /* sky_trace_report: packs the segment into the worker's ring and frees the trace. */
 void sky_trace_report(struct sky_stitch_entry *entry);

@@ -199,7 +199,7 @@ static void *run(void *arg)
 
 struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   struct sky_site *site, struct sky_listener *listeners,
-                                  size_t listener_count, struct sky_reporter *reporter)
+                                  size_t listener_count, const struct sky_worker_shared *shared)
 {
     uint8_t entropy[32];
     if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy)) {
@@ -209,8 +209,9 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
     struct sky_worker *worker = h2o_mem_alloc(sizeof(*worker));
     *worker = (struct sky_worker){.index = index,
                                   .config = config,
-                                  .reporter = reporter,
-                                  .ring = sky_reporter_ring(reporter, index)};
+                                  .reporter = shared->reporter,
+                                  .ring = sky_reporter_ring(shared->reporter, index),
+                                  .sampling = shared->sampling};
     sky_ids_init(&worker->ids, entropy);
     sem_init(&worker->reached, 0, 0);
     sem_init(&worker->allowed, 0, 0);

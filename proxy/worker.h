@@ -16,6 +16,7 @@
 #include "reporter/reporter.h"
 
 struct sky_front;
+struct sky_sampling_window;
 struct sky_stitch;
 struct sky_upstream;
 
@@ -27,6 +28,7 @@ struct sky_worker {
     struct sky_ids ids;
     struct sky_reporter *reporter;
     struct sky_ring *ring;
+    struct sky_sampling_window *sampling; /* of all workers */
     struct sky_front *front;
     struct sky_stitch *stitch;       /* NULL in gateway mode */
     struct sky_upstream **upstreams; /* one per config->upstreams */
@@ -45,6 +47,12 @@ struct sky_worker {
     bool started;
 };
 
+/* What all workers use, any thread; borrowed for their life. */
+struct sky_worker_shared {
+    struct sky_reporter *reporter;
+    struct sky_sampling_window *sampling;
+};
+
 /* sky_worker_of: the worker that a request belongs to. */
 static inline struct sky_worker *sky_worker_of(const h2o_req_t *req)
 {
@@ -56,7 +64,7 @@ static inline struct sky_worker *sky_worker_of(const h2o_req_t *req)
  * borrowed for its life. NULL after a log line. */
 struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   struct sky_site *site, struct sky_listener *listeners,
-                                  size_t listener_count, struct sky_reporter *reporter);
+                                  size_t listener_count, const struct sky_worker_shared *shared);
 
 /* sky_worker_start: lets it serve; once. */
 void sky_worker_start(struct sky_worker *worker);

@@ -101,12 +101,6 @@ def test_a_trusted_caller_is_joined(stage: Stage) -> None:
     assert setting.proxy.metric("skystitch_sw8_received_total", result="joined") == 1
 
 
-def test_sample_0_is_joined_and_reported(stage: Stage) -> None:
-    setting = Setting(stage)
-    setting.exchange(sw8=sw8(sample="0"))
-    assert setting.collector.one().entry.refs == (JOINED,)
-
-
 @pytest.mark.parametrize("kind", ["never", "elsewhere"])
 def test_an_untrusted_caller_is_not(stage: Stage, kind: str) -> None:
     setting = Setting(stage, {"trust_incoming": {"never": "never", "elsewhere": "192.0.2.0/24"}[kind]})

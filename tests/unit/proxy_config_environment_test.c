@@ -63,10 +63,9 @@ static const struct sample {
     {"SW_AGENT_FORCE_TLS=", "", false},
     {"SW_AGENT_FORCE_TLS=False", "", false},
     {"SW_SAMPLE_N_PER_3_SECS=0", "", false},
+    {"SW_SAMPLE_N_PER_3_SECS=5", "", false},
     {"SW_AGENT_COLLECTOR_BACKEND_SERVICES=oap_host:oap_port", "", false},
     /* what this version cannot do */
-    {"SW_SAMPLE_N_PER_3_SECS=5",
-     WARNING "SW_SAMPLE_N_PER_3_SECS: is not part of this version: ignored\n", false},
     {"SW_AGENT_FORCE_TLS=true",
      "environment: SW_AGENT_FORCE_TLS: is not part of this version; accepted: not set\n", true},
     {"SW_AGENT_INSTANCE_PROPERTIES_JSON={\"team\": 3}",

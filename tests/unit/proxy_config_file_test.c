@@ -10,7 +10,8 @@ static const struct mistake {
     {"agent: {servce: shop}\n",
      "shop.yaml:1:9: agent.servce: unknown option; accepted: service, instance, namespace, "
      "properties, mode, "
-     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method; did you "
+     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method, "
+     "ignore_probes, sampling; did you "
      "mean agent.service?\n"},
     {"repoter: {}\n",
      "shop.yaml:1:1: repoter: unknown option; accepted: listen, upstreams, routes, agent, "
@@ -39,7 +40,8 @@ static const struct mistake {
     {"agent: []\n",
      "shop.yaml:1:8: agent: is no mapping; accepted: service, instance, namespace, properties, "
      "mode, "
-     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method\n"},
+     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method, "
+     "ignore_probes, sampling\n"},
     {"- a\n",
      "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
      "local, stitch, forwarded, limits, buffer, timeouts, unknown_host, workers, admin, log\n"},
@@ -107,7 +109,8 @@ static const struct mistake {
     {"agent: {\"a\\eb\": 1}\n",
      "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, "
      "properties, mode, "
-     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method\n"},
+     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method, "
+     "ignore_probes, sampling\n"},
     /* all of them, not only the first */
     {"workers: 0\nlog: {level: loud}\n",
      "shop.yaml:1:10: workers: \"0\" is too small; accepted: auto or a number, 1 to 1024\n"

@@ -91,6 +91,38 @@ static const struct sample {
     {"workers", "3", "3", NULL},
     {"workers", "0", NULL, "workers: \"0\" is too small; accepted: auto or a number, 1 to 1024"},
 
+    {"agent.sampling.per_3_seconds", "5", "5", NULL},
+    {"agent.sampling.per_3_seconds", "-1", "0", NULL},
+    {"agent.sampling.per_3_seconds", "-", NULL,
+     "agent.sampling.per_3_seconds: \"-\" is no number; accepted: a number, 0 to 1000000000"},
+    {"agent.sampling.per_3_seconds", "-1x", NULL,
+     "agent.sampling.per_3_seconds: \"-1x\" is no number; accepted: a number, 0 to 1000000000"},
+    {"agent.sampling.rate", "1", "\"1\"", NULL},
+    {"agent.sampling.rate", "1.0", "\"1\"", NULL},
+    {"agent.sampling.rate", "0", "\"0\"", NULL},
+    {"agent.sampling.rate", "0.1", "\"0.1\"", NULL},
+    {"agent.sampling.rate", "0.250", "\"0.25\"", NULL},
+    {"agent.sampling.rate", "0.000001", "\"0.000001\"", NULL},
+    {"agent.sampling.rate", "0.0000001", NULL,
+     "agent.sampling.rate: \"0.0000001\" has more than six decimals; accepted: a number with up to "
+     "six decimals, 0 to 1"},
+    {"agent.sampling.rate", "1.000001", NULL,
+     "agent.sampling.rate: \"1.000001\" is too large; accepted: a number with up to six decimals, "
+     "0 to 1"},
+    {"agent.sampling.rate", "10", NULL,
+     "agent.sampling.rate: \"10\" is too large; accepted: a number with up to six decimals, 0 to "
+     "1"},
+    {"agent.sampling.rate", "0.5%", NULL,
+     "agent.sampling.rate: \"0.5%\" is no number; accepted: a number with up to six decimals, 0 to "
+     "1"},
+    {"agent.sampling.rate", ".5", NULL,
+     "agent.sampling.rate: \".5\" is no number; accepted: a number with up to six decimals, 0 to "
+     "1"},
+    {"agent.sampling.keep_errors", "false", "\"off\"", NULL},
+    {"agent.sampling.keep_errors", "Yes", "\"on\"", NULL},
+    {"agent.sampling.keep_errors", "auto", NULL,
+     "agent.sampling.keep_errors: \"auto\" is not one of the words; accepted: on, off"},
+
     {"agent.mode", "Gateway", "\"gateway\"", NULL},
     {"agent.mode", "bridge", NULL,
      "agent.mode: \"bridge\" is not one of the words; accepted: stitch, gateway"},

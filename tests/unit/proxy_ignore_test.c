@@ -204,9 +204,39 @@ static void empty_lists_ignore_nothing(void **state)
     assert_false(ignored(&config, "OPTIONS", "*"));
 }
 
+static void health_checks_are_known(void **state)
+{
+    static const char *const probes[] = {
+        "kube-probe/1.29",
+        "ELB-HealthChecker/2.0",
+        "Amazon-Route53-Health-Check-Service (ref 1; report http://amzn.to/1)",
+        "GoogleHC/1.0",
+        "GoogleStackdriverMonitoring-UptimeChecks(https://cloud.google.com/monitoring)",
+        "Edge Health Probe",
+        "Load Balancer Agent",
+        "Consul Health Check",
+        "Envoy/HC",
+    };
+    static const char *const others[] = {
+        "", "kube-probe", "Kube-Probe/1.29", "Mozilla/5.0 kube-probe/1.29", "curl/8.0",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
+        struct sky_text copy = exact_copy(probes[i], strlen(probes[i]));
+        assert_true(sky_ignore_probe(copy));
+        exact_free(copy);
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        struct sky_text copy = exact_copy(others[i], strlen(others[i]));
+        assert_false(sky_ignore_probe(copy));
+        exact_free(copy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(health_checks_are_known),
         cmocka_unit_test(the_agent_and_we_agree),
         cmocka_unit_test(all_short_patterns_mean_their_regular_expression),
         cmocka_unit_test(long_patterns_match_up_to_the_limit),

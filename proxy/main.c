@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* skystitch: reads the configuration and runs the server. Exit status: 0 clean stop, 1 cannot run,
  * 2 bad configuration or command line. */
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -14,8 +15,13 @@ static int check(const struct sky_config *config)
     return 0;
 }
 
+/* Packed segments are made by one thread and freed by another, a batch a second: by default glibc
+ * hands the pages back each time and faults them in again for the next batch. */
+#define KEPT_HEAP_BYTES (32 << 20)
+
 int main(int argc, char **argv)
 {
+    mallopt(M_TRIM_THRESHOLD, KEPT_HEAP_BYTES);
     enum sky_config_action action = SKY_CONFIG_RUN;
     struct sky_config *config = sky_config_load(argc, argv, environ, &action);
     if (config == NULL)

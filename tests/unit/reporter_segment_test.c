@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Packs segments and reads them back with protobuf-c. */
+#include "reporter/packets.h"
 #include "reporter/segment.h"
 
 #include <setjmp.h>
@@ -26,12 +27,18 @@ static struct sky_segment segment_of(const struct sky_span *spans, size_t count)
                                 .span_count = count};
 }
 
+/* Also holds our bytes against those that protobuf-c makes of the same message. */
 static segment_t *pack_and_read(const struct sky_segment *segment)
 {
     struct sky_packet *packet = sky_segment_pack(segment);
     assert_non_null(packet);
     segment_t *read = skywalking__v3__segment_object__unpack(NULL, packet->size, packet->data);
     assert_non_null(read);
+    struct sky_packet *again = sky_packet_of(&read->base);
+    assert_non_null(again);
+    assert_int_equal(packet->size, again->size);
+    assert_memory_equal(packet->data, again->data, again->size);
+    free(again);
     free(packet);
     return read;
 }

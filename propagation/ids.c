@@ -2,7 +2,7 @@
 /* Ids from xoshiro256** (Blackman and Vigna): four words of state, no lock, no system call. */
 #include "propagation/ids.h"
 
-static const char digits[16] = "0123456789abcdef";
+#include <endian.h>
 
 static uint64_t rotate_left(uint64_t word, int bits)
 {
@@ -40,10 +40,24 @@ struct sky_id sky_ids_next(struct sky_ids *ids)
     return id;
 }
 
+/* Eight digits at once: each nibble gets a byte of its own, then 0..9 and a..f their offsets. */
+static void format_half(uint32_t half, char dst[8])
+{
+    uint64_t nibbles = half;
+
+    nibbles = (nibbles << 16 | nibbles) & UINT64_C(0x0000ffff0000ffff);
+    nibbles = (nibbles << 8 | nibbles) & UINT64_C(0x00ff00ff00ff00ff);
+    nibbles = (nibbles << 4 | nibbles) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    uint64_t letters = (nibbles + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101);
+    uint64_t digits = htobe64(nibbles + UINT64_C(0x3030303030303030) + letters * ('a' - '0' - 10));
+
+    memcpy(dst, &digits, sizeof(digits));
+}
+
 static void format_word(uint64_t word, char *dst)
 {
-    for (int i = 15; i >= 0; --i, word >>= 4)
-        dst[i] = digits[word & 0x0f];
+    format_half((uint32_t)(word >> 32), dst);
+    format_half((uint32_t)word, dst + 8);
 }
 
 void sky_id_format(struct sky_id id, char dst[SKY_ID_HEX])

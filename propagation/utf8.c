@@ -7,7 +7,7 @@
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
-/* Length of the run of bytes 0x01..0x7f at the start, in whole steps of eight. */
+/* Length of the run of bytes 0x01..0x7f at the start. */
 static size_t ascii_run(const uint8_t *p, size_t len)
 {
     size_t done = 0;
@@ -20,6 +20,8 @@ static size_t ascii_run(const uint8_t *p, size_t len)
         if ((((word - UINT64_C(0x0101010101010101)) | word) & UINT64_C(0x8080808080808080)) != 0)
             break;
     }
+    while (done < len && (uint8_t)(p[done] - 1) < 0x7f)
+        ++done;
     return done;
 }
 

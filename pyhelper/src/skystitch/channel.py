@@ -33,18 +33,21 @@ _UCRED_BYTES = 12
 _SUPPORTED = hasattr(_socket, "SO_PEERCRED") and hasattr(_socket, "SOCK_SEQPACKET")
 
 
+#: What was lost in this process and not yet told to a proxy: one number a loss.
+losses: deque[int] = deque(maxlen=_MAX_REMEMBERED_LOSSES)
+
+
 class Channels:
     """All connections of this process. Threads share them without a lock: a message is one system
     call, and two threads that connect at the same time leave one connection to the other."""
 
-    __slots__ = ("_connections", "_directory", "_losses", "_pid", "_uids")
+    __slots__ = ("_connections", "_directory", "_pid", "_uids")
 
     def __init__(self, directory: str = "", uids: frozenset[int] = frozenset()) -> None:
         self._directory = directory
         self._uids = uids
         self._pid = os.getpid()
         self._connections: dict[str, _socket.socket] = {}
-        self._losses: deque[int] = deque(maxlen=_MAX_REMEMBERED_LOSSES)
 
     def leads_somewhere(self, address: str) -> bool:
         """Whether messages to this address would be sent at all."""
@@ -72,18 +75,15 @@ class Channels:
 
     def count_lost(self, count: int = 1) -> None:
         """Adds to what the next answer header tells the proxy."""
-        self._losses.append(count)
-
-    def has_losses(self) -> bool:
-        return bool(self._losses)
+        losses.append(count)
 
     def take_losses(self) -> int:
         """What was lost in this process since the last call."""
         self._notice_fork()
         total = 0
         try:
-            while self._losses:
-                total += self._losses.popleft()
+            while losses:
+                total += losses.popleft()
         except IndexError:  # another thread took the last one
             pass
         return total
@@ -98,7 +98,7 @@ class Channels:
             return
         # Closes this process's descriptors; the parent's connections stay as they are.
         self._pid = pid
-        self._losses.clear()
+        losses.clear()
         self.close()
 
     def _target(self, address: str) -> str | None:

@@ -18,11 +18,16 @@ from time import perf_counter_ns, time_ns
 from typing import Any, Callable, ClassVar
 
 from skystitch import errors, log, token, wire
-from skystitch.channel import FOREIGN, SENT, Channels
+from skystitch.channel import FOREIGN, SENT, Channels, losses
+from skystitch.clock import to_wall
 from skystitch.config import Config
 
-# In the WSGI environ of a request that is recorded: the outermost helper of a stack answers.
-MARK = "skystitch.recorded"
+#: The request's sw8-stitch in a WSGI environ.
+FIELD = "HTTP_SW8_STITCH"
+
+#: The recording in the environ of its request, while the app runs: the outermost of several helpers
+#: answers.
+MARK = "skystitch.recording"
 
 ENTRY_SPAN = 0
 APP_SPAN = 1
@@ -31,99 +36,86 @@ _MAX_ERRORS = 8
 _SERVER_ERROR = 500
 
 # How details, which must not reach anybody but the proxy, get there.
-_UNKNOWN = 0
-_NO_WAY = 1
-_BY_CHANNEL = 2
-_BY_HEADER = 3
+_NO_WAY = 0
+_BY_CHANNEL = 1
+_BY_HEADER = 2
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Headers = list[tuple[str, str]]
-WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+WsgiApp = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 
 
 class Scope:
     """What the running code is part of: a request, or an outgoing call within one."""
 
-    __slots__ = ()
-
 
 current: ContextVar[Scope | None] = ContextVar("skystitch", default=None)
+
+#: Where else a plugin looks for the running request: a framework that has a context variable of its
+#: own spares each request the setting of ours.
+finders: list[Callable[[], Scope | None]] = []
+
+
+def find_scope() -> Scope | None:
+    """What the running code is part of; None outside of recorded requests."""
+    scope = current.get()
+    if scope is None:
+        for find in finders:
+            scope = find()
+            if scope is not None:
+                break
+    return scope
 
 
 class _Process:
     """What agent.start() has configured for all recordings."""
 
-    def __init__(self) -> None:
-        self.channels = Channels()
-        self.token = ""
-
-
-_process = _Process()
+    channels = Channels()
+    token = ""
 
 
 def configure(config: Config) -> None:
-    _process.channels.close()
-    _process.channels = Channels(config.channel_directory, config.proxy_uids)
-    _process.token = config.token
-
-
-def count_lost() -> None:
-    """Something of a segment came too late, or found no room: the next answer says so."""
-    _process.channels.count_lost()
+    _Process.channels.close()
+    _Process.channels = Channels(config.channel_directory, config.proxy_uids)
+    _Process.token = config.token
 
 
 class Recording(Scope):
-    """One request in this app. Subclasses, one a framework, know its route."""
+    """One request in this app. Subclasses, one a framework, know its route.
+
+    What __init__ does not set stays at the class's values until something is noted."""
 
     component: ClassVar[int]
     #: Names the app's span when no view was reached.
     entry_point: ClassVar[str]
 
-    __slots__ = (
-        "_begin",
-        "_channel",
-        "_clock",
-        "_closed",
-        "_errors",
-        "_headers",
-        "_ids",
-        "_mac",
-        "_parts",
-        "_route",
-        "_sampled",
-        "_server",
-        "_spans",
-        "_status",
-        "_sw8",
-        "_t0",
-        "_way",
-        "environ",
-        "streams",
-    )
+    #: Whether the body is made while it is sent, see expect_stream.
+    streams = False
+
+    _noted = False  # there is more to say than a plain answer's header does
+    answered = False
+    _headers: Headers | None = None
+    _closed = False
+    _errors: list[tuple[BaseException, bool, int]] | None = None
+    _spans: list[wire.Span] | None = None
+    _ids: Iterator[int]
+    _route: wire.Route | None = None
+    _status = 0
+    _parts = 0
+    _request: wire.Request | None = None
+    _begin: int | None = None
+    _way: int | None = None
+    _sw8: wire.Sw8 | None = None
 
     def __init__(
-        self,
-        environ: Environ,
-        start_response: StartResponse,
-        request: tuple[str, int, bool, str],
+        self, environ: Environ, start_response: StartResponse, field: str, clock: int
     ) -> None:
-        self._clock = perf_counter_ns()
-        self._channel, self._t0, self._sampled, self._mac = request
-        begin = time_ns() // 1000 - self._t0
-        self._begin = begin if begin > 0 else 0
-        self._server = start_response
-        self._headers: Headers | None = None
-        self._errors: list[tuple[BaseException, bool, int]] | None = None
-        self._spans: list[wire.Span] | None = None
-        self._parts = 0
-        self._route: wire.Route | None = None
-        self._status = 0
-        self._sw8: wire.Sw8 | None = None
-        self._way = _UNKNOWN
-        self._closed = False
+        """field: the request's sw8-stitch. clock: perf_counter_ns() when the request began."""
         self.environ = environ
-        self.streams = False
+        self.server = start_response
+        self._field = field
+        self._clock = clock
 
     # What the plugins tell.
 
@@ -135,19 +127,17 @@ class Recording(Scope):
         """The route when the app has raised before it was asked for."""
         return self.route("")
 
-    def operation(self) -> str:
-        """The operation as far as it is known, for the sw8 of outgoing calls."""
-        return (self._route or self.route("")).operation
-
     def restart_clock(self) -> None:
         """The app's span begins now, later than the server's call."""
         now = perf_counter_ns()
-        self._begin += (now - self._clock) // 1000
+        if self._begin is not None:
+            self._begin += (now - self._clock) // 1000
         self._clock = now
 
     def note(self, error: BaseException, *, is_answer: bool = False) -> None:
         """An exception left the view, or something around it. is_answer: the framework takes it as
         an answer (abort, Http404), so it counts only if that turns out to be a server error."""
+        self._noted = True
         known = self._errors = self._errors or []
         for index, (other, was_answer, at) in enumerate(known):
             if other is error:
@@ -159,21 +149,27 @@ class Recording(Scope):
             route = self.route("")  # while there is a request to ask
             self._route = route if route.operation else None
 
+    def expect_stream(self) -> None:
+        """The body is made while it is sent. To be said before start_response."""
+        self._noted = self.streams = True
+
     # What outgoing calls need; see exits.
 
     def now(self) -> int:
         """Microseconds after the proxy's t0."""
-        return self._begin + (perf_counter_ns() - self._clock) // 1000
+        return self._began() + (perf_counter_ns() - self._clock) // 1000
 
     def new_span(self) -> int:
         """The id for a span of an outgoing call. ENTRY_SPAN when the span would not be reported:
         a callee that refers to it then still hangs in the right place of the trace."""
-        if not self._sampled or self._find_way() == _NO_WAY:
+        request = self._read_field()
+        if request is None or not request.sampled or self._find_way() == _NO_WAY:
             return ENTRY_SPAN
-        if self._closed:
+        if self._is_over():
             count_lost()
             return ENTRY_SPAN
         if self._spans is None:
+            self._noted = True
             self._spans = []
             self._ids = itertools.count(APP_SPAN + 1)
         span = next(self._ids)
@@ -183,10 +179,14 @@ class Recording(Scope):
         return span
 
     def add_span(self, span: wire.Span) -> None:
-        if self._closed or self._spans is None:
+        if self._spans is None or self._is_over():
             count_lost()
         else:
             self._spans.append(span)
+
+    def operation(self) -> str:
+        """The operation as far as it is known, for the sw8 of outgoing calls."""
+        return (self._route or self.route("")).operation
 
     def sw8(self) -> wire.Sw8 | None:
         """The request's sw8; None if it is defective."""
@@ -196,18 +196,27 @@ class Recording(Scope):
 
     # The answer.
 
-    def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Any:
-        """WSGI's start_response of the recorded app."""
+    def complete(self, headers: Headers, status: str, route: wire.Route) -> None:
+        """Adds what the proxy gets to the headers of an answer, a list that nobody else has."""
         try:
-            if self._headers is None:
-                self._headers = self._answer(status)
-            headers = [*headers, *self._headers]
+            if self._noted or losses or not route.tail:
+                headers += self._full_answer(status, route)
+                return
+            value = plain_answer(self._field, self._clock, route)
+            if value:
+                headers.append(("sw8-stitch", value))
+            self.answered = True
         except Exception:
-            log.internal_error("start_response")
+            log.internal_error("the answer")
+
+    def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Any:
+        """WSGI's start_response, for an app that is given this one instead of the server's."""
+        headers = [*headers]
+        self.complete(headers, status, self.route(status))
         try:
             if exc_info is None:
-                return self._server(status, headers)
-            return self._server(status, headers, exc_info)
+                return self.server(status, headers)
+            return self.server(status, headers, exc_info)
         except BaseException as error:
             errors.forget_own_frame(error)
             raise
@@ -221,7 +230,6 @@ class Recording(Scope):
             if self._route is None:
                 self._route = self.route_of_failure()
             self.note(error)
-            self._closed = False
             self._close(_SERVER_ERROR, self._route, broken=True)
         except Exception:
             log.internal_error("fail")
@@ -233,32 +241,32 @@ class Recording(Scope):
                 return
             if error is not None:
                 self.note(error)
-            self._close(self._status, self._route or wire.NO_ROUTE, broken=error is not None)
+            self._close(
+                self._status, self._route or wire.Route(self.component), broken=error is not None
+            )
         except Exception:
             log.internal_error("end_stream")
 
-    def _answer(self, status: str) -> Headers:
-        route = self._route = self.route(status)
-        more, data = "0", ""
-        if self.streams:
-            more, data = self._announce(status, route)
-        elif self._errors is None and self._spans is None and route.fits:
-            self._closed = True
-        else:
-            more, data = self._close(_code(status), route)
+    def _full_answer(self, status: str, route: wire.Route) -> Headers:
+        if self._headers is not None or self._read_field() is None:
+            return self._headers or []
+        self.answered = True
+        self._route = route
+        self._status = wire.status_code(status)
+        announced = self.streams and self._find_way() != _BY_HEADER
+        # What travels in the header does so now or never.
+        more, data = (self._announce(), "") if announced else self._close(self._status, route)
+        if losses:
+            more = f"{more}!{_Process.channels.take_losses()}"
         duration = (perf_counter_ns() - self._clock) // 1000
-        if _process.channels.has_losses():
-            more = f"{more}!{_process.channels.take_losses()}"
-        fields = route.fields if route.fits else ";"
-        answer = ("sw8-stitch", wire.answer(self.component, self._begin, duration, more, fields))
-        return [answer, ("sw8-stitch-data", data)] if data else [answer]
+        answer = wire.answer(self.component, self._began(), duration, more, route)
+        self._headers = [("sw8-stitch", answer)]
+        if data:
+            self._headers.append(("sw8-stitch-data", data))
+        return self._headers
 
-    def _announce(self, status: str, route: wire.Route) -> tuple[str, str]:
-        way = self._find_way()
-        if way == _BY_HEADER:  # now or never
-            return self._close(_code(status), route)
-        self._status = _code(status)
-        return ("+" if self._sampled and way == _BY_CHANNEL else "0"), ""
+    def _announce(self) -> str:
+        return "+" if self._is_sampled() and self._find_way() == _BY_CHANNEL else "0"
 
     def _close(self, code: int, route: wire.Route, *, broken: bool = False) -> tuple[str, str]:
         """Sends what there is to say. Returns the header's `more` and the data header."""
@@ -266,8 +274,8 @@ class Recording(Scope):
         noted, self._errors = self._errors or [], None
         spans, self._spans = self._spans or [], None
         told = [item for item in noted if code >= _SERVER_ERROR or not item[1]]
-        promised = self.streams and self._sampled
-        if not (told or spans or promised or (self._sampled and not route.fits)):
+        promised = self._is_sampled() and (self.streams or not route.tail)
+        if not (told or spans or promised):
             return "0", ""
         way, sw8 = self._find_way(), self.sw8()
         if way == _NO_WAY or sw8 is None:
@@ -279,25 +287,24 @@ class Recording(Scope):
         return str(self._parts), self._data(sw8.segment, route, spans) if way == _BY_HEADER else ""
 
     def _send(self, segment: str, route: wire.Route, spans: list[wire.Span]) -> int:
-        channels = _process.channels
+        """Returns the way that is left: there is another one if the channel is a stranger's."""
         messages, dropped = wire.messages(segment, self.component, route, spans)
         if dropped:
-            channels.count_lost(dropped)
-        self._parts = 0
+            count_lost(dropped)
         for message in messages:
-            outcome = channels.send(self._channel, message)
+            outcome = _Process.channels.send(self._channel(), message)
+            if outcome == FOREIGN:
+                return _BY_HEADER if self._has_token() else _NO_WAY
             if outcome == SENT:
                 self._parts += 1
-            elif outcome == FOREIGN:
-                return _BY_HEADER if self._has_token() else _NO_WAY
         return _BY_CHANNEL
 
     def _data(self, segment: str, route: wire.Route, spans: list[wire.Span]) -> str:
         messages, dropped = wire.messages(
-            segment, self.component, route, spans, wire.MAX_DATA_BYTES, parts=1
+            segment, self.component, route, spans, wire.MAX_DATA_BYTES, max_parts=1
         )
         if dropped:
-            _process.channels.count_lost(dropped)
+            count_lost(dropped)
         return wire.base64_bytes(messages[0])
 
     def _app_span(
@@ -310,7 +317,7 @@ class Recording(Scope):
             "layer": "unknown",
             "component": self.component,
             "operation": wire.clean(route.handler or self.entry_point),
-            "begin": self._begin,
+            "begin": self._began(),
             "duration": (perf_counter_ns() - self._clock) // 1000,
         }
         if failed:
@@ -319,20 +326,68 @@ class Recording(Scope):
             span["logs"] = [{"at": at, "data": errors.describe(error)} for error, _, at in told]
         return span
 
+    def _is_over(self) -> bool:
+        return self._closed or (self.answered and not self.streams)
+
+    # The request's field, read when something of it is needed.
+
+    def _read_field(self) -> wire.Request | None:
+        if self._request is None:
+            self._request = wire.parse_request(self._field)
+        return self._request
+
+    def _is_sampled(self) -> bool:
+        request = self._read_field()
+        return request is not None and request.sampled
+
+    def _channel(self) -> str:
+        request = self._read_field()
+        return "-" if request is None else request.channel
+
+    def _began(self) -> int:
+        """When the app's span began, in microseconds after t0."""
+        if self._begin is None:
+            request = self._read_field()
+            t0 = 0 if request is None else request.t0
+            to_wall.measure(perf_counter_ns())
+            self._begin = max(0, (self._clock + to_wall.ns) // 1000 - t0)
+        return self._begin
+
     def _find_way(self) -> int:
-        if self._way == _UNKNOWN:
-            if _process.channels.leads_somewhere(self._channel):
+        if self._way is None:
+            if _Process.channels.leads_somewhere(self._channel()):
                 self._way = _BY_CHANNEL
             else:
                 self._way = _BY_HEADER if self._has_token() else _NO_WAY
         return self._way
 
     def _has_token(self) -> bool:
-        sw8 = self.sw8()
-        if not _process.token or sw8 is None:
+        request, sw8 = self._read_field(), self.sw8()
+        if not _Process.token or request is None or sw8 is None:
             return False
         now = time_ns() // 1000
-        return token.is_genuine(_process.token, sw8.segment, self._t0, self._mac, now)
+        return token.is_genuine(_Process.token, sw8.segment, request.t0, request.mac, now)
+
+
+def count_lost(count: int = 1) -> None:
+    """Something of a segment came too late, or found no room: the next answer says so."""
+    _Process.channels.count_lost(count)
+
+
+def plain_answer(field: str, clock: int, route: wire.Route) -> str:
+    """The answer's sw8-stitch when there are no messages, as in wire.answer: written out, because
+    each request pays for it. Empty when the request's field is none of ours."""
+    now = perf_counter_ns()
+    if now > to_wall.valid_until:
+        to_wall.measure(now)
+    try:
+        version, _, t0, _ = field.split(";", 3)
+        begin = (clock + to_wall.ns) // 1000 - int(t0)
+    except ValueError:
+        return ""
+    if version != "1":
+        return ""
+    return f"{route.head}{begin if begin > 0 else 0};{(now - clock) // 1000}{route.tail}"
 
 
 class Stream:
@@ -365,10 +420,14 @@ class Stream:
             current.reset(reset)
 
     def close(self) -> None:
+        """As the server calls it: whether the body is exhausted or the client has gone."""
         close = getattr(self._body, "close", None)
         try:
             if close is not None:
                 self._run(close)
+        except BaseException as error:
+            errors.forget_own_frame(error)
+            raise
         finally:
             self._recording.end_stream(None)
 
@@ -382,8 +441,3 @@ class Stream:
             raise
         finally:
             current.reset(reset)
-
-
-def _code(status: str) -> int:
-    digits = status[:3]
-    return int(digits) if digits.isdecimal() else 0

@@ -9,19 +9,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from skystitch import errors, log, wire
-from skystitch.context import APP_SPAN, ENTRY_SPAN, Recording, Scope, current
+from skystitch.context import APP_SPAN, ENTRY_SPAN, Recording, Scope, current, find_scope
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CLIENT_ERROR = 400
 _MAX_URL = 2048
-_PROPAGATED = frozenset(("sw8", "sw8-correlation"))
+# An app that hands all headers of its request on must not hand on the proxy's word to this app.
+_PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch"))
 
 
 class HttpCall(Scope):
     """One call, from begin() to end(). While it lasts it is the current scope, so that a library
     below the one that began it adds no span of its own."""
-
-    __slots__ = ("_recording", "_reset", "_span", "headers")
 
     def __init__(self, recording: Recording, sw8: wire.Sw8, component: int, target: Target) -> None:
         span = recording.new_span()
@@ -95,7 +94,7 @@ class Target:
 def begin(component: int, method: object, url: object) -> HttpCall | None:
     """Opens a call. None when there is nothing to trace: outside a request that came through the
     proxy, within another call, or for something other than http."""
-    recording = current.get()
+    recording = find_scope()
     if not isinstance(recording, Recording):
         return None
     try:

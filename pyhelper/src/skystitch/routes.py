@@ -10,41 +10,39 @@ from skystitch import wire
 _MAX_ROUTES = 4096
 _NOT_FOUND = "404"
 
+#: view, rule in the framework's notation, method, SCRIPT_NAME
+RouteKey = tuple[Any, str, str, str]
 
-class RouteCache:
-    """The routes of one framework. The mount is part of the key and may come from a header of the
-    client's (X-Forwarded-Prefix), so the cache is emptied when it has grown too large."""
 
-    def __init__(self, write: Callable[[str], str]) -> None:
+class RouteCache(dict[RouteKey, wire.Route]):
+    """The routes of one framework; a missing one is made. The mount is part of the key and may come
+    from a header of the client's (X-Forwarded-Prefix), so a cache that has grown too large is
+    emptied."""
+
+    def __init__(self, component: int, write: Callable[[str], str]) -> None:
         """write: from the framework's notation of a rule to that of an operation's name."""
+        super().__init__()
+        self._component = component
         self._write = write
-        self._routes: dict[tuple[Any, str, str, str], wire.Route] = {}
+        self._none = wire.Route(component)
 
-    def find(self, view: Any, rule: str, environ: dict[str, Any]) -> wire.Route:
-        method, script_name = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "")
-        key = (view, rule, method, script_name)
-        try:
-            known = self._routes.get(key)
-        except TypeError:  # a view that cannot be hashed
-            return self._make(key)
-        if known is None:
-            if len(self._routes) >= _MAX_ROUTES:
-                self._routes.clear()
-            known = self._routes[key] = self._make(key)
-        return known
+    def __missing__(self, key: RouteKey) -> wire.Route:
+        if len(self) >= _MAX_ROUTES:
+            self.clear()
+        route = self[key] = self.make(key)
+        return route
+
+    def make(self, key: RouteKey) -> wire.Route:
+        """The route without a look at the cache, for a view that cannot be hashed."""
+        view, rule, method, script_name = key
+        handler = "" if view is None else wire.handler_name(view)
+        operation = wire.operation(method, script_name, self._write(rule))
+        return wire.Route(self._component, handler, operation)
 
     def without_rule(self, status: str, environ: dict[str, Any]) -> wire.Route:
         """What is said where no rule matched: one name for all that is not found, otherwise none
         (the proxy makes one from the path)."""
         if status[:3] != _NOT_FOUND:
-            return wire.NO_ROUTE
+            return self._none
         operation = wire.operation(environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", ""), "/*")
-        return wire.route("", operation)
-
-    def clear(self) -> None:
-        self._routes.clear()
-
-    def _make(self, key: tuple[Any, str, str, str]) -> wire.Route:
-        view, rule, method, script_name = key
-        handler = "" if view is None else wire.handler_name(view)
-        return wire.route(handler, wire.operation(method, script_name, self._write(rule)))
+        return wire.Route(self._component, "", operation)

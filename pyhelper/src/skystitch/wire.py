@@ -13,7 +13,7 @@ MAX_DATA_BYTES = 4 * 1024
 MAX_HEADER_BYTES = 512
 
 # Leaves room in MAX_HEADER_BYTES for the version, component, two times, `more` and separators.
-MAX_ROUTE_BYTES = MAX_HEADER_BYTES - 80
+_MAX_ROUTE_BYTES = MAX_HEADER_BYTES - 80
 
 # SkyWalking's limits for what sw8 carries, in characters.
 _MAX_ENDPOINT = 150
@@ -21,6 +21,7 @@ _MAX_ADDRESS = 150
 
 _SW8_FIELDS = 8
 _MAX_T0_DIGITS = 18
+_SEPARATORS = (3, 4)  # without and with a mac
 _METHODS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 )
@@ -34,16 +35,29 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 Span = dict[str, Any]
 
 
-class Route(NamedTuple):
+class Request(NamedTuple):
+    """The request's sw8-stitch."""
+
+    channel: str
+    t0: int  # microseconds since 1970
+    sampled: bool  # whether the segment will be reported; else it may be, for an exception
+    mac: str  # empty: none
+
+
+class Route:
     """What a route says about every request to it: built once, then cached."""
 
-    handler: str  # module.qualname of the view; empty: no Local span
-    operation: str  # METHOD:/route; empty: no route known
-    fields: str  # both as the answer header's last two fields
-    fits: bool  # whether the fields leave the header within its limit
+    __slots__ = ("handler", "head", "operation", "tail")
 
-
-NO_ROUTE = Route("", "", ";", True)
+    def __init__(self, component: int, handler: str = "", operation: str = "") -> None:
+        self.handler = handler  # module.qualname of the view; empty: no Local span
+        self.operation = operation  # METHOD:/route; empty: no route known
+        #: The answer header up to its times.
+        self.head = f"1;{component};"
+        #: What follows the times when there are no messages; empty if it is too long for a header.
+        self.tail = f";0;{escape(handler)};{escape(operation)}"
+        if len(self.tail) > _MAX_ROUTE_BYTES:
+            self.tail = ""
 
 
 class Sw8(NamedTuple):
@@ -58,23 +72,17 @@ class Sw8(NamedTuple):
     segment: str
 
 
-def parse_request(field: str) -> tuple[str, int, bool, str] | None:
-    """Reads the request's sw8-stitch: channel, t0, whether the segment will be reported, mac.
-    None for anything that is not version 1 to the letter."""
-    parts = field.split(";")
-    count = len(parts)
-    if count == 4:
-        version, channel, t0, flags = parts
-        mac = ""
-    elif count == 5:
-        version, channel, t0, flags, mac = parts
-    else:
+def parse_request(field: str) -> Request | None:
+    """Reads the request's sw8-stitch. None for anything that is not version 1 to the letter."""
+    version, _, rest = field.partition(";")
+    channel, _, rest = rest.partition(";")
+    t0, _, rest = rest.partition(";")
+    flags, _, mac = rest.partition(";")
+    if version != "1" or not channel or not t0.isdecimal() or len(t0) > _MAX_T0_DIGITS:
         return None
-    if version != "1" or not t0.isdecimal() or len(t0) > _MAX_T0_DIGITS or not channel:
+    if field.count(";") not in _SEPARATORS or (flags and not flags.isalpha()):
         return None
-    if flags and not flags.isalpha():
-        return None
-    return channel, int(t0), "s" in flags, mac
+    return Request(channel, int(t0), "s" in flags, mac)
 
 
 def parse_sw8(value: str) -> Sw8 | None:
@@ -130,11 +138,6 @@ def operation(method: str, script_name: str, route: str) -> str:
     return f"{method}:{mount}{route}"
 
 
-def route(handler: str, operation: str) -> Route:
-    fields = f"{escape(handler)};{escape(operation)}"
-    return Route(handler, operation, fields, len(fields) <= MAX_ROUTE_BYTES)
-
-
 def handler_name(view: object) -> str:
     """module.qualname of a view: a function, a class, a functools.partial or another callable."""
     for attribute in ("view_class", "cls"):  # what as_view() of Flask, Django, DRF leaves behind
@@ -146,9 +149,16 @@ def handler_name(view: object) -> str:
     return f"{view.__module__}.{view.__qualname__}"
 
 
-def answer(component: int, begin: int, duration: int, more: str, fields: str) -> str:
-    """The answer's sw8-stitch; fields as in Route."""
+def answer(component: int, begin: int, duration: int, more: str, route: Route) -> str:
+    """The answer's sw8-stitch. A route that is too long for it is left to the message."""
+    fields = route.tail[len(";0;") :] or ";"
     return f"1;{component};{begin};{duration};{more};{fields}"
+
+
+def status_code(status: str) -> int:
+    """The number of a WSGI status; 0 if there is none."""
+    digits = status[:3]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def messages(
@@ -157,10 +167,10 @@ def messages(
     route: Route,
     spans: list[Span],
     limit: int = MAX_MESSAGE_BYTES,
-    parts: int | None = None,
+    max_parts: int | None = None,
 ) -> tuple[list[bytes], int]:
     """Writes the closing message of a segment, in as many parts as the limit makes necessary, or
-    at most `parts`. Returns them and the number of spans that found no place."""
+    at most max_parts. Returns them and the number of spans that found no place."""
     head: dict[str, Any] = {"v": 1, "segment": segment, "component": component}
     if route.handler:
         head["handler"] = clean(route.handler)
@@ -173,7 +183,7 @@ def messages(
         text, shortened = _fit(span, room)
         cut = cut or shortened
         size = len(text.encode()) + 1
-        if size > left and groups[-1] and (parts is None or len(groups) < parts):
+        if size > left and groups[-1] and (max_parts is None or len(groups) < max_parts):
             groups.append([])
             left = room
         if size > left:

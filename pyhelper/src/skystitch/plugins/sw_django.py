@@ -11,10 +11,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from time import perf_counter_ns
 from typing import Any, Callable
 
 from skystitch import errors, log, wire
-from skystitch.context import MARK, Environ, Recording, StartResponse, Stream, current
+from skystitch.context import (
+    FIELD,
+    MARK,
+    Environ,
+    Recording,
+    StartResponse,
+    Stream,
+    WsgiApp,
+    current,
+)
 from skystitch.django_route import readable
 from skystitch.patches import NotAvailable, Patches, require
 from skystitch.routes import RouteCache
@@ -23,22 +33,27 @@ COMPONENT = 7004
 _MIN_VERSION = (3, 2)
 
 _patches = Patches()
-_routes = RouteCache(readable)
+_routes = RouteCache(COMPONENT, readable)
 
 
 class DjangoRecording(Recording):
     """A request in a Django app."""
 
-    __slots__ = ("request",)
     component = COMPONENT
     entry_point = "django.core.handlers.base.BaseHandler.get_response"
-    request: Any  # None until the handler has made it
+    request: Any = None  # until the handler has made it
 
     def route(self, status: str) -> wire.Route:
         match = getattr(self.request, "resolver_match", None)
         if match is None:
             return _routes.without_rule(status, self.environ)
-        return _routes.find(match.func, match.route, self.environ)
+        environ = self.environ
+        method, script_name = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "")
+        key = (match.func, match.route, method, script_name)
+        try:
+            return _routes[key]
+        except TypeError:
+            return _routes.make(key)
 
 
 def install() -> None:
@@ -66,15 +81,17 @@ def uninstall() -> None:
     got_request_exception.disconnect(_on_unhandled)
 
 
-def _wrap_call(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def _wrap_call(original: WsgiApp) -> WsgiApp:
     def call(handler: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        recording = _begin(environ, start_response)
-        if recording is None:
+        field = environ.get(FIELD)
+        if field is None or environ.get(MARK) is not None:
             try:
                 return original(handler, environ, start_response)
             except BaseException as error:
                 errors.forget_own_frame(error)
                 raise
+        recording = DjangoRecording(environ, start_response, field, perf_counter_ns())
+        environ[MARK] = recording
         reset = current.set(recording)
         try:
             body = original(handler, environ, recording.start_response)
@@ -84,26 +101,10 @@ def _wrap_call(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterab
             raise
         finally:
             current.reset(reset)
+            environ[MARK] = None  # each refers to the other
         return Stream(body, recording) if recording.streams else body
 
     return call
-
-
-def _begin(environ: Environ, start_response: StartResponse) -> DjangoRecording | None:
-    try:
-        field = environ.get("HTTP_SW8_STITCH")
-        if field is None or MARK in environ:
-            return None
-        request = wire.parse_request(field)
-        if request is None:
-            return None
-        recording = DjangoRecording(environ, start_response, request)
-        recording.request = None
-        environ[MARK] = True
-        return recording
-    except Exception:
-        log.internal_error("sw_django")
-        return None
 
 
 def _wrap_get_response(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,12 +120,17 @@ def _wrap_get_response(original: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as error:
             errors.forget_own_frame(error)
             raise
-        if recording is not None and getattr(response, "streaming", False):
-            # Files are the server's to send.
-            recording.streams = getattr(response, "file_to_stream", None) is None
+        if recording is not None and _is_stream(response):
+            recording.expect_stream()
         return response
 
     return get_response
+
+
+def _is_stream(response: Any) -> bool:
+    """Whether the app makes the body while it is sent. Files are the server's to send."""
+    streaming = getattr(response, "streaming", False)
+    return bool(streaming) and getattr(response, "file_to_stream", None) is None
 
 
 def _wrap_process_exception(original: Callable[..., Any]) -> Callable[..., Any]:

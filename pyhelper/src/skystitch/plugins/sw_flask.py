@@ -3,24 +3,39 @@
 
 What is replaced: Flask.wsgi_app; Flask._find_error_handler, which sees each exception and through
 which none passes, so tracebacks stay as they are; Response.__call__, which knows a stream from a
-plain answer. Flask tells of the exceptions that nobody handles by its signal.
+plain answer and has the headers as they go to the server. Flask tells of the exceptions that nobody
+handles by its signal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import perf_counter_ns
 from typing import Any, Callable
 
 from skystitch import errors, log, wire
-from skystitch.context import MARK, Environ, Recording, StartResponse, Stream, current
+from skystitch.channel import losses
+from skystitch.context import (
+    FIELD,
+    MARK,
+    Environ,
+    Recording,
+    Scope,
+    StartResponse,
+    Stream,
+    WsgiApp,
+    find_scope,
+    finders,
+    plain_answer,
+)
 from skystitch.patches import NotAvailable, Patches, require
 from skystitch.routes import RouteCache
 
 COMPONENT = 7001
 
 _patches = Patches()
-_routes = RouteCache(str)
-_current_request_context: Callable[[], Any]
+_routes = RouteCache(COMPONENT, str)
+_request_contexts: Any  # with get(default), as a ContextVar
 _http_exception: type[BaseException]
 _closing_iterator: type[Iterable[bytes]]
 
@@ -28,32 +43,56 @@ _closing_iterator: type[Iterable[bytes]]
 class FlaskRecording(Recording):
     """A request in a Flask app."""
 
-    __slots__ = ("app",)
     component = COMPONENT
     entry_point = "flask.app.Flask.wsgi_app"
 
     app: Any
 
     def route(self, status: str) -> wire.Route:
-        # Of several apps in one stack the one that answers has the context.
-        context = _current_request_context()
-        if context is None:
-            return _routes.without_rule(status, self.environ)
-        request = context.request
-        rule = request.url_rule
-        if rule is None:
-            return _routes.without_rule(status, request.environ)
-        view = context.app.view_functions.get(rule.endpoint)
-        return _routes.find(view, rule.rule, request.environ)
+        return _find_route(self.environ, status)
 
     def route_of_failure(self) -> wire.Route:
         # The context has gone with the exception, and Flask's handlers were not asked.
+        environ = self.environ
         try:
-            adapter = self.app.url_map.bind_to_environ(self.environ)
-            rule, _ = adapter.match(return_rule=True)
+            rule, _ = self.app.url_map.bind_to_environ(environ).match(return_rule=True)
         except _http_exception:
-            return wire.NO_ROUTE
-        return _routes.find(self.app.view_functions.get(rule.endpoint), rule.rule, self.environ)
+            return _routes.without_rule("", environ)
+        view = self.app.view_functions.get(rule.endpoint)
+        method, script_name = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "")
+        return _routes.make((view, rule.rule, method, script_name))
+
+
+def _find_route(environ: Environ, status: str) -> wire.Route:
+    # Of several apps in one stack the one that answers has the context.
+    context = _request_contexts.get(None)
+    if context is None:
+        return _routes.without_rule(status, environ)
+    request = context.request
+    environ = request.environ
+    rule = request.url_rule
+    if rule is None:
+        return _routes.without_rule(status, environ)
+    key = (
+        context.app.view_functions.get(rule.endpoint),
+        rule.rule,
+        environ["REQUEST_METHOD"],
+        environ.get("SCRIPT_NAME", ""),
+    )
+    try:
+        return _routes[key]
+    except TypeError:
+        return _routes.make(key)
+
+
+def _recording(environ: Environ) -> Any:
+    """The request's FlaskRecording, made when there is something to record; None without any."""
+    mark = environ.get(MARK)
+    if type(mark) is list:
+        start_response, field, clock, answered = mark
+        mark = environ[MARK] = FlaskRecording(environ, start_response, field, clock)
+        mark.answered = answered
+    return mark
 
 
 def install() -> None:
@@ -65,12 +104,13 @@ def install() -> None:
     import werkzeug.wrappers
     import werkzeug.wsgi
 
-    global _current_request_context, _http_exception, _closing_iterator
+    global _request_contexts, _http_exception, _closing_iterator
     require(flask.Flask, "wsgi_app", "_find_error_handler", "ensure_sync")
-    require(werkzeug.wrappers.Response, "__call__", "is_sequence")
-    _current_request_context = _context_getter(flask.globals)
+    require(werkzeug.wrappers.Response, "__call__", "get_wsgi_response", "is_sequence")
+    _request_contexts = _find_contexts(flask.globals)
     _http_exception = werkzeug.exceptions.HTTPException
     _closing_iterator = werkzeug.wsgi.ClosingIterator
+    finders.append(_find_recording)
     _patches.wrap(flask.Flask, "wsgi_app", _wrap_wsgi_app)
     _patches.wrap(flask.Flask, "_find_error_handler", _wrap_find_error_handler)
     _patches.wrap(werkzeug.wrappers.Response, "__call__", _wrap_response)
@@ -83,60 +123,72 @@ def uninstall() -> None:
 
     _patches.restore()
     _routes.clear()
+    if _find_recording in finders:
+        finders.remove(_find_recording)
     if getattr(flask.signals, "signals_available", True):
         flask.got_request_exception.disconnect(_on_unhandled)
 
 
-def _context_getter(flask_globals: Any) -> Callable[[], Any]:
-    """How this Flask finds the request that is being answered."""
+def _find_recording() -> Scope | None:
+    context = _request_contexts.get(None)
+    if context is None:
+        return None
+    recording = _recording(context.request.environ)
+    return recording if isinstance(recording, Recording) else None
+
+
+class _Stack:
+    """The request contexts of Flask 2.0 and 2.1, which have a stack."""
+
+    def __init__(self, stack: Any) -> None:
+        self._stack = stack
+
+    def get(self, default: Any) -> Any:
+        context = self._stack.top
+        return default if context is None else context
+
+
+def _find_contexts(flask_globals: Any) -> Any:
+    """Where this Flask keeps the request that is being answered."""
     variable = getattr(flask_globals, "_cv_request", None)
     if variable is not None:
-        get: Callable[[Any], Any] = variable.get
-        return lambda: get(None)
+        return variable
     stack = getattr(flask_globals, "_request_ctx_stack", None)
     if stack is not None:
-        return lambda: stack.top
+        return _Stack(stack)
     raise NotAvailable("flask.globals has no request context")
 
 
-def _wrap_wsgi_app(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def _wrap_wsgi_app(original: WsgiApp) -> WsgiApp:
     def wsgi_app(app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        recording = _begin(app, environ, start_response)
-        if recording is None:
+        field = environ.get(FIELD)
+        if field is None or environ.get(MARK) is not None:
             try:
                 return original(app, environ, start_response)
             except BaseException as error:
                 errors.forget_own_frame(error)
                 raise
-        reset = current.set(recording)
+        # What a recording is made from, if there will be one.
+        environ[MARK] = [start_response, field, perf_counter_ns(), False]
         try:
-            body = original(app, environ, recording.start_response)
+            body = original(app, environ, start_response)
         except BaseException as error:
-            recording.fail(error)
+            _fail(app, environ, error)
             errors.forget_own_frame(error)
             raise
         finally:
-            current.reset(reset)
-        return Stream(body, recording) if recording.streams else body
+            mark = environ.get(MARK)
+            environ[MARK] = None  # a recording and its environ refer to each other
+        return Stream(body, mark) if type(mark) is FlaskRecording and mark.streams else body
 
     return wsgi_app
 
 
-def _begin(app: Any, environ: Environ, start_response: StartResponse) -> FlaskRecording | None:
-    try:
-        field = environ.get("HTTP_SW8_STITCH")
-        if field is None or MARK in environ:
-            return None
-        request = wire.parse_request(field)
-        if request is None:
-            return None
-        recording = FlaskRecording(environ, start_response, request)
+def _fail(app: Any, environ: Environ, error: BaseException) -> None:
+    recording = _recording(environ)
+    if recording is not None:
         recording.app = app
-        environ[MARK] = True
-        return recording
-    except Exception:
-        log.internal_error("sw_flask")
-        return None
+        recording.fail(error)
 
 
 def _wrap_find_error_handler(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,16 +199,35 @@ def _wrap_find_error_handler(original: Callable[..., Any]) -> Callable[..., Any]
     return _find_error_handler
 
 
-def _wrap_response(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+def _wrap_response(original: WsgiApp) -> WsgiApp:
     def call(response: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        recording = getattr(start_response, "__self__", None)
-        if type(recording) is FlaskRecording and not response.is_sequence:
-            recording.streams = _makes_a_stream(response, environ)
+        mark = environ.get(MARK)
+        server = mark[0] if type(mark) is list else getattr(mark, "server", None)
         try:
-            return original(response, environ, start_response)
+            if server is not start_response:
+                # A response that is used as an app within the app: an error page, for one.
+                return original(response, environ, start_response)
+            if type(response.response) is not list and _makes_a_stream(response, environ):
+                mark = _recording(environ)
+                mark.expect_stream()
+            # As the original does; the list of headers is made anew for each answer.
+            body, status, headers = response.get_wsgi_response(environ)
+            try:
+                route = _find_route(environ, status)
+                if type(mark) is list and route.tail and not losses:
+                    mark[3] = True
+                    value = plain_answer(mark[1], mark[2], route)
+                    if value:
+                        headers.append(("sw8-stitch", value))
+                else:
+                    _recording(environ).complete(headers, status, route)
+            except Exception:
+                log.internal_error("sw_flask answer")
+            start_response(status, headers)
         except BaseException as error:
             errors.forget_own_frame(error)
             raise
+        return body  # type: ignore[no-any-return]
 
     return call
 
@@ -164,7 +235,9 @@ def _wrap_response(original: Callable[..., Iterable[bytes]]) -> Callable[..., It
 def _makes_a_stream(response: Any, environ: Environ) -> bool:
     """Whether the app makes the body while it is sent. Files are the server's to send."""
     try:
-        if response.direct_passthrough or environ["REQUEST_METHOD"] == "HEAD":
+        if response.is_sequence or response.direct_passthrough:
+            return False
+        if environ["REQUEST_METHOD"] == "HEAD":
             return False
         if (
             isinstance(response.response, _closing_iterator)
@@ -186,7 +259,7 @@ def _on_unhandled(sender: Any, exception: BaseException | None = None, **_: Any)
 def _note(error: BaseException) -> None:
     """Called with what Flask is about to handle, in the thread that handles it."""
     try:
-        recording = current.get()
+        recording = find_scope()
         if not isinstance(recording, Recording):
             return
         error = getattr(error, "original_exception", None) or error

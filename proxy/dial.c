@@ -21,7 +21,10 @@
 
 #define RESOLVED_FOR_MS 1000
 
-static void connect_next(struct sky_dial *dial, enum sky_failure failure);
+/* How long the end of an upstream waits for a lookup under way. */
+#define LOOKUP_PATIENCE_MS 2000
+
+static void connect_next(struct sky_dial *dial);
 
 static void finish(struct sky_dial *dial, struct sky_upstream_conn *conn, enum sky_failure failure)
 {
@@ -33,6 +36,8 @@ static void finish(struct sky_dial *dial, struct sky_upstream_conn *conn, enum s
 static enum sky_failure failure_of(int error)
 {
     switch (error) {
+    case 0:
+        return SKY_FAILURE_RESOLVE; /* there was no address to try */
     case ECONNREFUSED:
         return SKY_FAILURE_REFUSED;
     case ENOENT:
@@ -48,14 +53,16 @@ static enum sky_failure failure_of(int error)
     }
 }
 
-static enum sky_failure report(const struct sky_dial *dial, int error)
+/* All addresses failed; the last error is the reason. */
+static void give_up(struct sky_dial *dial)
 {
     static struct sky_log_limit limit;
 
-    sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s: cannot connect to %s: %s",
-                    dial->server->upstream->config->name, dial->server->address->text,
-                    strerror(error));
-    return failure_of(error);
+    if (dial->error != 0)
+        sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s: cannot connect to %s: %s",
+                        dial->server->upstream->config->name, dial->server->address->text,
+                        strerror(dial->error));
+    finish(dial, NULL, failure_of(dial->error));
 }
 
 /* The address that worked is the first to be tried by the next dial. */
@@ -88,8 +95,9 @@ static void on_connected(h2o_socket_t *sock, const char *err)
         return;
     }
     dial->sock = NULL;
+    dial->error = error != 0 ? error : EIO;
     h2o_socket_close(sock);
-    connect_next(dial, report(dial, error));
+    connect_next(dial);
 }
 
 enum outcome { CONNECTED, CONNECTING, REFUSED, FULL };
@@ -128,8 +136,8 @@ static void wait_for_backlog(struct sky_dial *dial)
         h2o_timeout_link(server->upstream->ctx->loop, &server->upstream->retry, &server->retry);
 }
 
-/* Tries the addresses that are left; `failure` is the reason of the one before. */
-static void connect_next(struct sky_dial *dial, enum sky_failure failure)
+/* Tries the addresses that are left. */
+static void connect_next(struct sky_dial *dial)
 {
     struct sky_upstream_server *server = dial->server;
 
@@ -146,11 +154,11 @@ static void connect_next(struct sky_dial *dial, enum sky_failure failure)
             wait_for_backlog(dial);
             return;
         case REFUSED:
-            failure = report(dial, errno);
+            dial->error = errno;
             break;
         }
     }
-    finish(dial, NULL, failure);
+    give_up(dial);
 }
 
 /* The queue moves in order: its first dial is tried, and on success the next one too. */
@@ -165,7 +173,7 @@ static void on_retry(h2o_timeout_entry_t *entry)
     while (!h2o_linklist_is_empty(&queue) && h2o_linklist_is_empty(&server->backlogged)) {
         struct sky_dial *dial = H2O_STRUCT_FROM_MEMBER(struct sky_dial, waiting, queue.next);
         h2o_linklist_unlink(&dial->waiting);
-        connect_next(dial, SKY_FAILURE_BACKLOG_FULL);
+        connect_next(dial);
     }
     if (h2o_linklist_is_empty(&queue))
         return;
@@ -213,7 +221,7 @@ static void on_resolved(h2o_hostinfo_getaddr_req_t *req, const char *error, stru
     while (!h2o_linklist_is_empty(&dials)) {
         struct sky_dial *dial = H2O_STRUCT_FROM_MEMBER(struct sky_dial, waiting, dials.next);
         h2o_linklist_unlink(&dial->waiting);
-        connect_next(dial, SKY_FAILURE_RESOLVE);
+        connect_next(dial);
     }
 }
 
@@ -243,6 +251,7 @@ void sky_dial_start(struct sky_dial *dial, struct sky_upstream_server *server,
     dial->server = server;
     dial->next_address = 0;
     dial->backlogged = false;
+    dial->error = 0;
     dial->deadline.cb = on_deadline;
     h2o_timeout_link(server->upstream->ctx->loop, &server->upstream->connect, &dial->deadline);
     if (!knows_addresses(server)) {
@@ -252,7 +261,7 @@ void sky_dial_start(struct sky_dial *dial, struct sky_upstream_server *server,
     } else if (!h2o_linklist_is_empty(&server->backlogged)) {
         wait_for_backlog(dial); /* behind those who came first */
     } else {
-        connect_next(dial, SKY_FAILURE_UNREACHABLE);
+        connect_next(dial);
     }
 }
 
@@ -307,6 +316,9 @@ void sky_dial_fini_server(struct sky_upstream_server *server)
     assert(h2o_linklist_is_empty(&server->unresolved) &&
            h2o_linklist_is_empty(&server->backlogged));
     h2o_timeout_unlink(&server->retry);
+    /* The name service's thread answers to this loop's queue: better that it still exists then. */
+    for (int i = 0; server->lookup != NULL && i < LOOKUP_PATIENCE_MS / 10; ++i)
+        h2o_evloop_run(server->upstream->ctx->loop, 10);
     if (server->lookup != NULL)
         h2o_hostinfo_getaddr_cancel(server->lookup);
 }

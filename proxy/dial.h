@@ -24,6 +24,7 @@ struct sky_dial {
     bool backlogged;
     h2o_socket_t *sock; /* connecting */
     size_t next_address;
+    int error; /* of the last address that failed */
 };
 
 /* sky_dial_start: `done` may be called before this returns. */

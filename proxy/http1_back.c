@@ -251,8 +251,6 @@ static void on_body_readable(struct sky_upstream_conn *conn)
 
     if (*buffer == NULL)
         h2o_buffer_init(buffer, &body_prototype);
-    else if (back->filling.count == 0)
-        (*buffer)->size = 0; /* nothing but framing, eaten */
     if ((*buffer)->size > BODY_BUFFER_BYTES - BODY_ROOM_MIN_BYTES) {
         pause_reading(back);
         return;

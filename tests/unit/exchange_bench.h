@@ -8,8 +8,10 @@
 #include <h2o.h>
 #include <semaphore.h>
 
+#include "proxy/failure.h"
 #include "proxy/trace.h"
 #include "proxy/worker.h"
+#include "tests/unit/exchange_peers.h"
 
 /* What the trace was told, in order. */
 struct notes {
@@ -35,13 +37,29 @@ struct bench {
     char unix_path[64]; /* "" for TCP */
     h2o_socket_t *listener;
     pthread_t thread;
-    _Atomic bool stop;
+    _Atomic bool stop, hold, held;
+    bool small_buffers; /* of client connections, on the proxy's side */
     sem_t stopped;
 };
 
-/* bench_start: fields of bench->config set before it are kept; times default to 10 s, idle 1 s. */
+/* bench_new: heap, all zero. What is set in it before the start is kept; times default to 10 s,
+ * idle of upstream connections to 1 s. */
+struct bench *bench_new(void);
 void bench_start(struct bench *bench, bool unix_socket);
+
+/* bench_started: both. */
+struct bench *bench_started(bool unix_socket);
+
+/* bench_stop: and frees it. */
 void bench_stop(struct bench *bench);
+
+/* bench_hold, bench_resume: the loop stands still in between, so that what happens meanwhile comes
+ * in one round of events. */
+void bench_hold(struct bench *bench);
+void bench_resume(struct bench *bench);
+
+/* bench_on_attempt: has the loop's thread call it at the next sky_trace_attempt, once. */
+void bench_on_attempt(void (*hook)(void *arg), void *arg);
 
 /* notes of the trace that ended as n-th since the start (from 1); waits for it. */
 struct notes bench_notes(int n);
@@ -49,37 +67,8 @@ struct notes bench_notes(int n);
 struct notes bench_notes_now(void);
 uint64_t bench_counter(struct bench *bench, enum sky_counter counter);
 
-int client_connect(struct bench *bench);
-/* client_connect_by: the same with a socket of the caller's. */
-void client_connect_by(struct bench *bench, int fd);
-int app_accept(struct bench *bench);
-/* app_fill_backlog: connects to the app, without accepting, until its backlog takes no more.
- * Returns how many connections fds has then. */
-size_t app_fill_backlog(struct bench *bench, int fds[8]);
-
-void send_text(int fd, const char *text);
-void send_bytes(int fd, const char *bytes, size_t len);
-/* send_in_thread: a pthread's start, for what would block: arg is a struct sending. What is left of
- * it afterwards was not taken. */
-struct sending {
-    int fd;
-    const char *bytes;
-    size_t len;
-};
-void *send_in_thread(void *arg);
-/* read_exactly: so many bytes. Freed by the caller. */
-char *read_exactly(int fd, size_t len);
-/* read_request: a head and the body that Content-Length tells, as text. Freed by the caller. */
-char *read_request(int fd);
-/* read_response: head, and body by length, by chunks (decoded) or up to the close. `cut` tells that
- * it ended before it should. Freed by the caller. */
-char *read_response(int fd, bool *cut);
-char *read_head_response(int fd);
-/* read_eof: everything up to the close. */
-char *read_eof(int fd);
-/* wait_closed: the other side closes; whatever came before is ignored. */
-void wait_closed(int fd);
-const char *body_of(const char *response);
-int status_of(const char *response);
+/* bench_expect_failure: the client's page, the counter and the end of the trace that ends as n-th
+ * say the same. Returns that trace's notes. */
+struct notes bench_expect_failure(struct bench *bench, int client, enum sky_failure failure, int n);
 
 #endif

@@ -218,10 +218,9 @@ static void run(struct bench *bench, const struct sample *sample, bool in_bytes,
 
 static void run_all(bool unix_socket, bool in_bytes)
 {
-    struct bench *bench = calloc(1, sizeof(*bench));
+    struct bench *bench = bench_started(unix_socket);
     int done = 0;
 
-    bench_start(bench, unix_socket);
     for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); ++i) {
         /* bytes that come late may find the connection in use again: no proxy can tell */
         if (in_bytes && strstr(samples[i].answer, "\r\n\r\nbody") != NULL &&
@@ -231,7 +230,6 @@ static void run_all(bool unix_socket, bool in_bytes)
         run(bench, &samples[i], in_bytes, 2 * done++ + 1);
     }
     bench_stop(bench);
-    free(bench);
 }
 
 static void test_over_tcp(void **state)

@@ -17,20 +17,6 @@
 
 #define BIG_BYTES (20 * 1024 * 1024)
 
-static struct bench *start(bool unix_socket)
-{
-    struct bench *bench = calloc(1, sizeof(*bench));
-
-    bench_start(bench, unix_socket);
-    return bench;
-}
-
-static void stop(struct bench *bench)
-{
-    bench_stop(bench);
-    free(bench);
-}
-
 static void expect_plain(const struct notes *notes, int status, size_t body_bytes)
 {
     assert_int_equal(notes->attempts, 1);
@@ -45,22 +31,11 @@ static void expect_plain(const struct notes *notes, int status, size_t body_byte
     assert_null(notes->outcome.failure);
 }
 
-static void expect_response(int client, int status, const char *body)
-{
-    bool cut;
-    char *response = read_response(client, &cut);
-
-    assert_false(cut);
-    assert_int_equal(status_of(response), status);
-    assert_string_equal(body_of(response), body);
-    free(response);
-}
-
 static void test_get_keeps_both_connections(void **state)
 {
     (void)state;
     for (int unix_socket = 0; unix_socket < 2; ++unix_socket) {
-        struct bench *bench = start(unix_socket);
+        struct bench *bench = bench_started(unix_socket);
         int client = client_connect(bench), app = -1;
         for (int i = 1; i <= 3; ++i) {
             send_text(client, "GET /a?b=c HTTP/1.1\r\nHost: shop\r\n\r\n");
@@ -80,7 +55,7 @@ static void test_get_keeps_both_connections(void **state)
         assert_int_equal(bench_counter(bench, SKY_COUNT_upstream_connects), 1);
         close(client);
         close(app);
-        stop(bench);
+        bench_stop(bench);
     }
 }
 
@@ -93,7 +68,7 @@ static void test_answer_fields(void **state)
         "Connection: X-Hop, keep-alive\r\nX-Hop: 1\r\nSW8-Stitch: 1;first\r\nsw8-stitch: "
         "1;second\r\n"
         "sw8-stitch-data: e30=\r\nETag: \"x\"\r\nContent-Length: 2\r\n\r\nhi";
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     int client = client_connect(bench);
     bool cut;
 
@@ -118,12 +93,12 @@ static void test_answer_fields(void **state)
     assert_int_equal(notes.stitch_data_count, 1);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 static void test_twelve_kilobytes_of_cookies(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     int client = client_connect(bench);
     char *cookie = calloc(1, 12001);
     bool cut;
@@ -144,12 +119,12 @@ static void test_twelve_kilobytes_of_cookies(void **state)
     free(cookie);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 static void test_untraced(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     int client = client_connect(bench);
 
     (void)state;
@@ -166,7 +141,7 @@ static void test_untraced(void **state)
     free(response);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 static char *make_body(size_t len)
@@ -183,7 +158,7 @@ static char *make_body(size_t len)
 static void test_request_bodies(void **state)
 {
     static const size_t sizes[] = {0, 1, 5000, 300000, 8 << 20};
-    struct bench *bench = start(false);
+    struct bench *bench = bench_started(false);
     int client = client_connect(bench);
 
     (void)state;
@@ -205,7 +180,7 @@ static void test_request_bodies(void **state)
         close(app);
     }
     close(client);
-    stop(bench);
+    bench_stop(bench);
 }
 
 static void expect_bytes(int fd, const char *wanted)
@@ -225,7 +200,7 @@ static void expect_bytes(int fd, const char *wanted)
 /* The head goes out although no body follows yet, and each part before the next one is made. */
 static void test_parts_go_out_at_once(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     int client = client_connect(bench);
 
     (void)state;
@@ -248,13 +223,13 @@ static void test_parts_go_out_at_once(void **state)
     expect_plain(&notes, 200, 8);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 /* More chunks in one read than there are pieces: nothing gets lost or out of order. */
 static void test_many_small_chunks(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     int client = client_connect(bench);
     char *wanted = calloc(1, 100000), *at = wanted;
 
@@ -278,7 +253,7 @@ static void test_many_small_chunks(void **state)
     free(wanted);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 /* Sends until nothing is taken for a while. Returns how much was. */
@@ -301,7 +276,7 @@ static size_t send_until_stuck(int fd, const char *bytes, size_t len)
 /* A client that does not read holds the app back: the proxy takes some of the 20 MB, not all. */
 static void test_slow_reader(void **state)
 {
-    struct bench *bench = calloc(1, sizeof(*bench));
+    struct bench *bench = bench_new();
     char *body = make_body(BIG_BYTES), head[128];
     int small = 65536;
     int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -341,12 +316,12 @@ static void test_slow_reader(void **state)
     expect_response(client, 200, "hi");
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 static void test_interim_answers(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     int client = client_connect(bench);
 
     (void)state;
@@ -365,13 +340,13 @@ static void test_interim_answers(void **state)
     assert_int_equal(notes.stitch_count, 0);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 /* The app answers before it has read the body: the answer passes, the connection is given up. */
 static void test_early_answer(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     char *body = make_body(8 << 20);
     int client = client_connect(bench);
 
@@ -390,14 +365,14 @@ static void test_early_answer(void **state)
     free(body);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 /* The answer is streamed while the body is still being written, as an app may do that transforms.
  */
 static void test_answer_beside_the_body(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     char *body = make_body(8 << 20);
     int client = client_connect(bench);
 
@@ -421,12 +396,12 @@ static void test_answer_beside_the_body(void **state)
     free(body);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 static void test_http10_client(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     int client = client_connect(bench);
 
     (void)state;
@@ -442,12 +417,12 @@ static void test_http10_client(void **state)
     free(response);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 static void test_head_request(void **state)
 {
-    struct bench *bench = start(true);
+    struct bench *bench = bench_started(true);
     int client = client_connect(bench);
 
     (void)state;
@@ -463,7 +438,7 @@ static void test_head_request(void **state)
     expect_plain(&notes, 200, 0);
     close(client);
     close(app);
-    stop(bench);
+    bench_stop(bench);
 }
 
 int main(void)

@@ -22,7 +22,7 @@
 #define RESOLVED_FOR_MS 1000
 
 /* How long the end of an upstream waits for a lookup under way. */
-#define LOOKUP_PATIENCE_MS 2000
+#define LOOKUP_PATIENCE_MS 500
 
 static void connect_next(struct sky_dial *dial);
 

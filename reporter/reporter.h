@@ -47,7 +47,7 @@ struct sky_reporter_counters {
 #undef SKY_COUNTER
     uint64_t backlog_segments, backlog_bytes; /* gauges: not yet confirmed, without the rings */
     uint64_t local_segments, local_bytes;
-    bool connected;       /* the last call to a backend succeeded */
+    bool connected; /* the backend in use answered last time, whatever it said of the segments */
     char last_error[256]; /* of a call, "" when none; NUL-terminated */
 };
 

@@ -143,6 +143,7 @@ static bool take_halving(struct sky_sender *sender)
 static void note_answer(struct sky_sender *sender, const struct slot *slot)
 {
     sky_backends_answered(&sender->backends, slot->epoch);
+    sky_status_connected(sender->parts.status, true);
     sender->told_denied = false;
     if (sender->told_up)
         return;
@@ -172,10 +173,13 @@ static void note_failure(struct sky_sender *sender, const struct slot *slot)
 {
     const struct sky_call *call = &slot->call;
     bool is_slow = call->outcome == SKY_OUTCOME_DENIED || call->outcome == SKY_OUTCOME_UNSUPPORTED;
-    bool is_pause =
-        sky_backends_failed(&sender->backends, slot->epoch, is_slow, sender->parts.now_ms());
 
     tell_failure(sender, call);
+    if (slot->epoch != sender->backends.epoch)
+        return;
+    bool is_pause =
+        sky_backends_failed(&sender->backends, slot->epoch, is_slow, sender->parts.now_ms());
+    sky_status_connected(sender->parts.status, false);
     sender->told_up = false;
     if (!is_pause)
         sky_log_limited(&sender->switch_limit, SKY_LOG_WARN, "reporter: %s: %s; trying the next",
@@ -198,7 +202,6 @@ static void note_end(struct sky_sender *sender, const struct sky_call *call)
         sky_tally_add(sender->parts.tally, SKY_TALLY_bytes_sent, call->sent_bytes);
     else
         sky_status_error(sender->parts.status, backend_name(sender, call->backend), call->error);
-    sky_status_connected(sender->parts.status, is_ok);
 }
 
 /* What becomes of a batch. */

@@ -299,6 +299,8 @@ static void test_collector_without_management(void **state)
     flush();
     assert_int_equal(fake.call_count, 1);
     assert_int_equal(fake.calls[0]->kind, SKY_CALL_SEGMENTS);
+    assert_true(all.status.is_connected);
+    assert_non_null(strstr(all.status.last_error, "outcome 5"));
     end();
 }
 

@@ -17,7 +17,8 @@
 
 void sky_body_buffer_init(struct sky_body_buffer *buffer, const struct sky_body_settings *settings)
 {
-    *buffer = (struct sky_body_buffer){.settings = settings, .fd = -1};
+    *buffer = (struct sky_body_buffer){
+        .settings = settings, .limit_bytes = settings->limit_bytes, .fd = -1};
 }
 
 static size_t memory_max(const struct sky_body_buffer *buffer)
@@ -41,7 +42,7 @@ enum sky_body_result sky_body_buffer_expect(struct sky_body_buffer *buffer, uint
 {
     size_t max = memory_max(buffer);
 
-    if (size > buffer->settings->limit_bytes)
+    if (size > buffer->limit_bytes)
         return SKY_BODY_TOO_LARGE;
     return grow(buffer, size == 0 ? 1 : size < max ? (size_t)size : max);
 }
@@ -125,7 +126,7 @@ static enum sky_body_result make_room(struct sky_body_buffer *buffer, size_t wan
 enum sky_body_result sky_body_buffer_append(struct sky_body_buffer *buffer, struct sky_text piece)
 {
     enum sky_body_result result;
-    uint64_t room = buffer->settings->limit_bytes - buffer->file_bytes - buffer->memory_size;
+    uint64_t room = buffer->limit_bytes - buffer->file_bytes - buffer->memory_size;
 
     if (piece.len > room)
         return SKY_BODY_TOO_LARGE;

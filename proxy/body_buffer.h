@@ -33,7 +33,8 @@ struct sky_body_settings {
 /* Fields are the buffer's own. */
 struct sky_body_buffer {
     const struct sky_body_settings *settings;
-    char *memory; /* heap */
+    uint64_t limit_bytes; /* that of the settings; may be changed before the first append */
+    char *memory;         /* heap */
     size_t memory_size, memory_capacity;
     int fd; /* of the file, or -1 */
     uint64_t file_bytes;

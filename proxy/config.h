@@ -50,10 +50,13 @@ struct sky_upstream_config {
     size_t server_count;
 };
 
+struct sky_route_rules;
+
 struct sky_route_config {
     char *host;                                 /* NULL: any; "*.name": all below the name */
     char *path;                                 /* prefix, begins with / */
-    const struct sky_upstream_config *upstream; /* into config->upstreams */
+    const struct sky_upstream_config *upstream; /* into config->upstreams; NULL: rules answer */
+    struct sky_route_rules *rules;              /* NULL: a plain route; owned */
 };
 
 struct sky_admin_config {
@@ -68,7 +71,8 @@ struct sky_config {
     size_t upstream_count;
     struct sky_route_config *routes; /* the first that fits is the one, see config_list.h */
     size_t route_count;
-    bool route_hosts; /* a route has a host */
+    bool route_hosts;  /* a route has a host */
+    bool route_bodies; /* a route has a limits.body of its own */
 
     struct {
         char *name;    /* of the service, as configured */

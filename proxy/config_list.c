@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "proxy/config_chars.h"
+#include "proxy/route_rules.h"
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 
@@ -129,6 +130,7 @@ static bool same_place(const struct sky_route_config *a, const struct sky_route_
 
 static void route_fini(struct sky_route_config *route)
 {
+    sky_route_rules_destroy(route->rules);
     free(route->host);
     free(route->path);
 }
@@ -202,6 +204,7 @@ void sky_config_clear_upstreams(struct sky_config *config)
     config->routes = NULL;
     config->route_count = 0;
     config->route_hosts = false;
+    config->route_bodies = false;
     for (size_t i = 0; i < config->upstream_count; i++)
         upstream_fini(&config->upstreams[i]);
     free(config->upstreams);

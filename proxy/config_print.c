@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proxy/config_option.h"
+#include "proxy/route_rules.h"
 
 /* The mapping that holds the option's last word; made when it is not there. Borrowed. */
 static json_t *section_of(json_t *tree, const char *path)
@@ -63,6 +64,10 @@ static json_t *routes_of(const struct sky_config *config)
     json_t *list = json_array();
     for (size_t i = 0; i < config->route_count; i++) {
         const struct sky_route_config *route = &config->routes[i];
+        if (route->rules != NULL) {
+            json_array_append(list, route->rules->shown);
+            continue;
+        }
         json_t *shown =
             json_pack("{s:s, s:s}", "path", route->path, "upstream", route->upstream->name);
         if (route->host != NULL)

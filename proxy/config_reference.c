@@ -102,6 +102,49 @@ static void write_lists(FILE *out)
         out);
 }
 
+static void write_routes(FILE *out)
+{
+    fputs(
+        "\n"
+        "## What a route can say\n"
+        "\n"
+        "```yaml\n"
+        "routes:\n"
+        "  - path: /reports/\n"
+        "    upstream: reports\n"
+        "    strip_prefix: on\n"
+        "    traced: off\n"
+        "    limits: {body: 2GiB}\n"
+        "    timeouts: {response: 10m}\n"
+        "    request_headers: {set: {X-Area: reports}, remove: [Cookie]}\n"
+        "    response_headers: {set: {Cache-Control: no-store}, remove: [Server]}\n"
+        "  - {path: /, host: www.example.org, redirect: \"https://example.org\"}\n"
+        "  - {path: /old/, return: {status: 301, location: \"/new/$rest$query\"}}\n"
+        "  - {path: /teapot, return: {status: 418, body: short and stout}}\n"
+        "```\n"
+        "\n"
+        "| member | meaning |\n"
+        "|---|---|\n"
+        "| `upstream` | The upstream that answers. A route has this, `redirect` or `return`. |\n"
+        "| `redirect` | 308 to a URL or a path. `https://host` alone keeps path and query: it is "
+        "`https://host$path$query`. |\n"
+        "| `return` | `status` with a `body` (plain text), or 301, 302, 303, 307 or 308 with a "
+        "`location`. In a location, `$host` is the request's host without its port, `$path` and "
+        "`$query` are as they came (the query with its `?`), `$rest` is the path behind the "
+        "route's. |\n"
+        "| `strip_prefix` | `on`: the app sees the path without the route's, which ends in `/`, "
+        "and gets it as `X-Forwarded-Prefix`, behind that of a trusted peer (Flask: "
+        "`ProxyFix(x_prefix=1)`). |\n"
+        "| `traced` | `off`: no trace. Else the rules of `agent` decide. |\n"
+        "| `limits.body` | In place of the general one, above or below it. |\n"
+        "| `timeouts.response` | In place of the general one. |\n"
+        "| `request_headers` | `set` replaces a field, `add` adds one, `remove` takes it away, "
+        "after all that the proxy sets itself; `Host` can be set. |\n"
+        "| `response_headers` | The same with the answers of the app and of `return`; the proxy's "
+        "own error pages stay as they are. |\n",
+        out);
+}
+
 static void write_environment(FILE *out)
 {
     fputs(
@@ -197,6 +240,7 @@ void sky_config_write_reference(FILE *out)
     fputs("```\n\n", out);
     write_options(out);
     write_lists(out);
+    write_routes(out);
     write_environment(out);
     write_pages(out);
     write_metrics(out);

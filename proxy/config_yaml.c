@@ -2,6 +2,7 @@
 /* Document, nodes and places of YAML by libyaml. */
 #include "proxy/config_yaml.h"
 
+#include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -228,4 +229,21 @@ bool sky_yaml_read_members(struct sky_yaml *yaml, const yaml_node_t *node, const
                                                  .accepted = accepted});
     }
     return errors == yaml->problems->errors;
+}
+
+json_t *sky_yaml_json(struct sky_yaml *yaml, const yaml_node_t *node)
+{
+    if (node->type == YAML_SCALAR_NODE)
+        return json_string(sky_yaml_is_null(node) ? "" : (const char *)node->data.scalar.value);
+    json_t *made = node->type == YAML_SEQUENCE_NODE ? json_array() : json_object();
+    if (node->type == YAML_SEQUENCE_NODE) {
+        const yaml_node_t *item;
+        for (size_t i = 0; (item = sky_yaml_item(yaml, node, i)) != NULL; i++)
+            json_array_append_new(made, sky_yaml_json(yaml, item));
+        return made;
+    }
+    struct sky_yaml_pair pair;
+    for (size_t i = 0; sky_yaml_next_pair(yaml, node, &i, &pair);)
+        json_object_set_new(made, pair.key, sky_yaml_json(yaml, pair.value));
+    return made;
 }

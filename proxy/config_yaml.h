@@ -71,4 +71,8 @@ struct sky_yaml_member {
 bool sky_yaml_read_members(struct sky_yaml *yaml, const yaml_node_t *node, const char *path,
                            struct sky_yaml_member *members, size_t count, const char *accepted);
 
+/* sky_yaml_json: a tree of texts as a new JSON reference; for what is known to be small, as nothing
+ * stops aliases here. NULL when memory is out. */
+struct json_t *sky_yaml_json(struct sky_yaml *yaml, const yaml_node_t *node);
+
 #endif

@@ -34,6 +34,8 @@
 #include "proxy/http1_back.h"
 #include "proxy/http1_front.h"
 #include "proxy/route.h"
+#include "proxy/route_answer.h"
+#include "proxy/route_rules.h"
 #include "proxy/trace.h"
 #include "proxy/worker.h"
 #include "reporter/log.h"
@@ -53,6 +55,7 @@ struct exchange {
     h2o_req_t *req;
     struct sky_trace *trace; /* NULL: untraced */
     struct sky_text trace_lines;
+    const struct sky_route_config *route; /* NULL: none, or a plain one */
     struct sky_upstream *upstream;
     struct sky_upstream_server *server; /* of the attempt */
     size_t servers_left;                /* to be tried when one does not take the connection */
@@ -215,6 +218,8 @@ static void on_answered(struct sky_back *back, const struct sky_answer *answer)
             sky_trace_stitch_data(exchange->trace, answer->stitch_data, answer->stitch_data_count);
     }
     sky_exchange_fill_response(exchange->req, answer);
+    if (exchange->route != NULL)
+        sky_route_change_answer(exchange->route->rules, exchange->req);
     exchange->state = RELAYING;
     exchange->head_held = true;
 }
@@ -251,6 +256,7 @@ static void write_request(struct exchange *exchange, struct sky_upstream_conn *c
     struct sky_forward forward = {
         .worker = exchange->worker,
         .req = req,
+        .route = exchange->route,
         .trace = exchange->trace,
         .trace_lines = exchange->trace_lines,
         .server = exchange->server->address,
@@ -263,6 +269,8 @@ static void write_request(struct exchange *exchange, struct sky_upstream_conn *c
 
     exchange->state = WAITING;
     exchange->reused = conn->reused;
+    conn->response = sky_upstream_clock(
+        exchange->upstream, exchange->route != NULL ? exchange->route->rules->response_ms : 0);
     sky_back_fini(&exchange->back); /* of the attempt before */
     sky_back_start(&exchange->back, &events, conn, &req->pool, sky_text(head, len), req->entity,
                    method_is(req, "HEAD"));
@@ -370,7 +378,16 @@ static void on_dispose(void *arg)
         end_trace(exchange);
 }
 
-static struct exchange *create(h2o_req_t *req)
+static struct sky_trace *begin_trace(const struct exchange *exchange)
+{
+    if (exchange->route != NULL && exchange->route->rules->traced == SKY_SWITCH_OFF) {
+        sky_count(&exchange->worker->counters, SKY_COUNT_untraced_route);
+        return NULL;
+    }
+    return sky_trace_begin(exchange->worker, exchange->req);
+}
+
+static struct exchange *create(h2o_req_t *req, const struct sky_route_config *route)
 {
     struct exchange *exchange = h2o_mem_alloc_shared(&req->pool, sizeof(*exchange), on_dispose);
 
@@ -380,7 +397,8 @@ static struct exchange *create(h2o_req_t *req)
     exchange->req = req;
     exchange->head_timer.cb = on_head_timer;
     exchange->start_timer.cb = on_start_timer;
-    exchange->trace = sky_trace_begin(exchange->worker, req);
+    exchange->route = route != NULL && route->rules != NULL ? route : NULL;
+    exchange->trace = begin_trace(exchange);
     return exchange;
 }
 
@@ -403,10 +421,10 @@ static enum sky_failure body_refusal(int status)
 
 static int on_req(h2o_handler_t *handler, h2o_req_t *req)
 {
-    struct exchange *exchange = create(req);
-    struct sky_worker *worker = exchange->worker;
+    struct sky_worker *worker = sky_worker_of(req);
     const struct sky_route_config *route;
     enum sky_failure unrouted = sky_route_choose(worker->config, req, &route);
+    struct exchange *exchange = create(req, route);
     int refused = sky_front_refusal(req);
 
     (void)handler;
@@ -416,6 +434,11 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
         fail(exchange, SKY_FAILURE_BAD_REQUEST);
     } else if (unrouted != SKY_FAILURE_NONE) {
         fail(exchange, unrouted);
+    } else if (exchange->route != NULL && req->entity.len > route->rules->body) {
+        fail(exchange, SKY_FAILURE_BODY_TOO_LARGE); /* in HTTP/2, libh2o knows one limit for all */
+    } else if (exchange->route != NULL && route->rules->answer.status != 0) {
+        exchange->state = FINISHED;
+        sky_route_answer(route, req);
     } else {
         exchange->upstream = worker->upstreams[route->upstream - worker->config->upstreams];
         if (req->version < 0x200)

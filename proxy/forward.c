@@ -5,6 +5,8 @@
 
 #include "proxy/http1_chars.h"
 #include "proxy/peer_text.h"
+#include "proxy/route.h"
+#include "proxy/route_rules.h"
 
 /* Every fixed text and number that a head may hold besides the request's own bytes. */
 #define OWN_TEXT_BYTES 256
@@ -12,6 +14,9 @@
 /* One head under way. */
 struct head {
     const struct sky_forward *forward;
+    const struct sky_route_fields *changes; /* of the route, NULL: none */
+    struct sky_text prefix;                 /* that the route strips off the path */
+    struct sky_text outer_prefix;           /* that a trusted peer has stripped */
     char *at;
     bool trusted; /* the peer's forwarded fields are believed */
     bool has_proto, has_host;
@@ -138,13 +143,18 @@ static bool is_dropped(const struct head *head, struct sky_text name)
     return false;
 }
 
+static bool route_drops(const struct head *head, struct sky_text name)
+{
+    return head->changes != NULL && sky_route_drops(head->changes, name);
+}
+
 static void put_client_field(struct head *head, const h2o_header_t *field)
 {
     struct sky_text name = view(*field->name);
     bool token = h2o_iovec_is_token(field->name);
 
     if (name.len == 0 || (token ? is_dropped_token(field->name) : is_dropped(head, name)) ||
-        (head->nominated_count != 0 && is_nominated(head, name)))
+        (head->nominated_count != 0 && is_nominated(head, name)) || route_drops(head, name))
         return;
     if (field->name == &H2O_TOKEN_X_FORWARDED_FOR->buf) {
         head->forwarded_for_count += head->trusted; /* written below, in one field */
@@ -153,6 +163,10 @@ static void put_client_field(struct head *head, const h2o_header_t *field)
     if (!token && name.base[0] == 'x') {
         head->has_proto |= sky_text_equal(name, SKY_TEXT("x-forwarded-proto"));
         head->has_host |= sky_text_equal(name, SKY_TEXT("x-forwarded-host"));
+        if (head->prefix.len != 0 && sky_text_equal(name, SKY_TEXT("x-forwarded-prefix"))) {
+            head->outer_prefix = view(field->value);
+            return;
+        }
     }
     put(head, field->orig_name != NULL ? sky_text(field->orig_name, name.len) : name);
     put(head, SKY_TEXT(": "));
@@ -165,7 +179,8 @@ static void put_forwarded_for(struct head *head, struct sky_text client)
     const h2o_headers_t *headers = &head->forward->req->headers;
     bool first = true;
 
-    if (head->forwarded_for_count == 0 && client.len == 0)
+    if ((head->forwarded_for_count == 0 && client.len == 0) ||
+        route_drops(head, SKY_TEXT("x-forwarded-for")))
         return;
     put(head, SKY_TEXT("X-Forwarded-For: "));
     for (size_t i = 0; i < headers->size && head->forwarded_for_count != 0; ++i) {
@@ -185,7 +200,6 @@ static void put_forwarded_for(struct head *head, struct sky_text client)
 static struct sky_text choose_host(const struct sky_forward *forward)
 {
     const h2o_req_t *req = forward->req;
-
     if (req->authority.len != 0 && req->authority.base != req->hostconf->authority.hostport.base)
         return view(req->authority);
     return forward->server->host != NULL ? sky_text_of(forward->server->text)
@@ -211,20 +225,72 @@ static void put_length(struct head *head, size_t length)
               sky_text(at, (size_t)(digits + sizeof(digits) - at)));
 }
 
+/* What the app's URLs begin with, as the outermost client sees them. */
+static void put_prefix(struct head *head)
+{
+    struct sky_text outer = head->outer_prefix;
+
+    while (outer.len != 0 && outer.base[outer.len - 1] == '/')
+        outer.len--;
+    put(head, SKY_TEXT("X-Forwarded-Prefix: "));
+    put(head, outer);
+    put(head, head->prefix);
+    put(head, SKY_TEXT("\r\n"));
+}
+
+/* Method, target, version and Host. */
+static void put_start(struct head *head, struct sky_text host)
+{
+    const struct sky_route_config *route = head->forward->route;
+    const h2o_req_t *req = head->forward->req;
+
+    put(head, view(req->method));
+    put(head, SKY_TEXT(" "));
+    if (head->prefix.len != 0) {
+        put(head, SKY_TEXT("/"));
+        put(head, sky_route_rest(route, req));
+    } else {
+        put(head, view(req->path));
+    }
+    put(head, SKY_TEXT(" HTTP/1.1\r\n"));
+    if (route != NULL && route->rules->request_host != NULL)
+        host = sky_text_of(route->rules->request_host);
+    put_field(head, SKY_TEXT("Host: "), host);
+}
+
+static void take_rules(struct head *head, const struct sky_route_config *route)
+{
+    head->changes = &route->rules->request;
+    if (route->rules->strip_prefix == SKY_SWITCH_ON)
+        head->prefix = sky_text(route->path, strlen(route->path) - 1); /* without its last slash */
+}
+
+static size_t bound_of_rules(const struct sky_route_config *route)
+{
+    const struct sky_route_rules *rules = route->rules;
+
+    return strlen(route->path) + rules->request.lines_bytes +
+           (rules->request_host != NULL ? strlen(rules->request_host) : 0);
+}
+
 static void put_own_fields(struct head *head, struct sky_text host, struct sky_text client)
 {
     const struct sky_forward *forward = head->forward;
 
     put_forwarded_for(head, client);
-    if (!head->has_proto)
+    if (!head->has_proto && !route_drops(head, SKY_TEXT("x-forwarded-proto")))
         put_field(head, SKY_TEXT("X-Forwarded-Proto: "), view(forward->req->scheme->name));
-    if (!head->has_host)
+    if (!head->has_host && !route_drops(head, SKY_TEXT("x-forwarded-host")))
         put_field(head, SKY_TEXT("X-Forwarded-Host: "), host);
+    if (head->prefix.len != 0)
+        put_prefix(head);
     if (wants_length(forward->req))
         put_length(head, forward->req->entity.len);
     if (forward->close)
         put(head, SKY_TEXT("Connection: close\r\n"));
     put(head, forward->trace_lines);
+    if (head->changes != NULL)
+        put(head, sky_text(head->changes->lines, head->changes->lines_bytes));
 }
 
 size_t sky_forward_bound(const struct sky_forward *forward)
@@ -233,6 +299,8 @@ size_t sky_forward_bound(const struct sky_forward *forward)
     size_t bytes = OWN_TEXT_BYTES + SKY_PEER_TEXT_BYTES + req->method.len + req->path.len +
                    2 * choose_host(forward).len + forward->trace_lines.len;
 
+    if (forward->route != NULL)
+        bytes += bound_of_rules(forward->route);
     for (size_t i = 0; i < req->headers.size; ++i)
         bytes += req->headers.entries[i].name->len + req->headers.entries[i].value.len + 4;
     return bytes;
@@ -254,11 +322,10 @@ size_t sky_forward_write(const struct sky_forward *forward, char *dst)
         sky_trust_peer(&forward->worker->config->forwarded.trust, (struct sockaddr *)&peer);
     head.nominated_count = find_nominated(req, head.nominated);
 
-    put(&head, view(req->method));
-    put(&head, SKY_TEXT(" "));
-    put(&head, view(req->path));
-    put(&head, SKY_TEXT(" HTTP/1.1\r\n"));
-    put_field(&head, SKY_TEXT("Host: "), host);
+    if (forward->route != NULL)
+        take_rules(&head, forward->route);
+
+    put_start(&head, host);
     for (size_t i = 0; i < req->headers.size; ++i)
         put_client_field(&head, &req->headers.entries[i]);
     put_own_fields(&head, host, sky_peer_ip(&peer, client));

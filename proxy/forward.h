@@ -6,7 +6,9 @@
  * names with an underscore (WSGI cannot tell them from the dashed ones), `Proxy` (it would become
  * HTTP_PROXY), trace fields that the trace replaces, and from peers outside forwarded.trust every
  * Forwarded, X-Forwarded-* and X-Real-IP. Set: X-Forwarded-For (appended to a trusted peer's),
- * -Proto and -Host (unless a trusted peer gave them), Content-Length, the trace's lines. */
+ * -Proto and -Host (unless a trusted peer gave them), Content-Length, the trace's lines; for a
+ * route that strips its prefix, X-Forwarded-Prefix (behind a trusted peer's). A route's
+ * request_headers come last and change all of that. */
 #ifndef SKY_PROXY_FORWARD_H
 #define SKY_PROXY_FORWARD_H
 
@@ -23,10 +25,11 @@
 struct sky_forward {
     struct sky_worker *worker;
     const h2o_req_t *req;
-    const struct sky_trace *trace;    /* NULL: untraced */
-    struct sky_text trace_lines;      /* of sky_trace_attempt */
-    const struct sky_address *server; /* names the host for a client that named none */
-    bool close;                       /* the connection is to be used once */
+    const struct sky_route_config *route; /* NULL: a plain one */
+    const struct sky_trace *trace;        /* NULL: untraced */
+    struct sky_text trace_lines;          /* of sky_trace_attempt */
+    const struct sky_address *server;     /* names the host for a client that named none */
+    bool close;                           /* the connection is to be used once */
 };
 
 /* sky_forward_check: NULL, or what makes the request unfit for an HTTP/1 head, as a static text.

@@ -47,7 +47,7 @@ static h2o_loop_t *loop_of(const struct sky_back *back)
 static void restart_clock(struct sky_back *back)
 {
     h2o_timeout_unlink(&back->timer);
-    h2o_timeout_link(loop_of(back), &back->conn->server->upstream->response, &back->timer);
+    h2o_timeout_link(loop_of(back), back->conn->response, &back->timer);
 }
 
 /* Ends the use of the connection. */

@@ -40,6 +40,7 @@ struct sky_front {
     h2o_linklist_t conns;
     _Atomic size_t conn_count;
     bool draining;
+    size_t (*body_limit)(h2o_req_t *req); /* NULL: that of body */
     struct sky_head_field *fields; /* where heads are parsed to, limits.field_count of them */
 };
 

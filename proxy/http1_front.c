@@ -390,6 +390,11 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     return front;
 }
 
+void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req))
+{
+    front->body_limit = limit;
+}
+
 void sky_front_drain(struct sky_front *front)
 {
     front->draining = true;

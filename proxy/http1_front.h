@@ -27,6 +27,10 @@ void sky_front_prepare(h2o_globalconf_t *config);
 struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
                                 const struct sky_config *config, struct sky_counters *counters);
 
+/* sky_front_limit_bodies: asks for the limit of each request's body in place of limits.body; only
+ * req->input and the fields are filled in then. */
+void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req));
+
 /* sky_front_accept: takes over an accepted socket. A client that shuts its sending side while a
  * request runs counts as gone, as with nginx: the two cannot be told apart. */
 void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);

@@ -190,6 +190,8 @@ static bool begin_body(struct sky_conn *conn, const struct sky_head *head)
     conn->body_left = head->content_length;
     conn->req.timestamps.request_body_begin_at = conn->read_at;
     sky_body_buffer_init(&conn->body, &conn->front->body);
+    if (conn->front->body_limit != NULL)
+        conn->body.limit_bytes = conn->front->body_limit(&conn->req);
     if (head->has_length)
         result = sky_body_buffer_expect(&conn->body, head->content_length);
     if (result != SKY_BODY_OK)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/route.h"
 
+#include "proxy/route_rules.h"
+
 /* The host without port, and without the dot that ends an absolute name. */
 static struct sky_text name_of(struct sky_text authority)
 {
@@ -67,14 +69,46 @@ enum sky_failure sky_route_find(const struct sky_config *config, struct sky_text
     return SKY_FAILURE_NO_ROUTE;
 }
 
+/* In HTTP/2, h2o gives a request without a name that of its own configuration. */
+static struct sky_text authority_of(const h2o_req_t *req)
+{
+    if (req->authority.base == req->hostconf->authority.hostport.base)
+        return sky_text(NULL, 0);
+    return sky_text(req->authority.base, req->authority.len);
+}
+
 enum sky_failure sky_route_choose(const struct sky_config *config, const h2o_req_t *req,
                                   const struct sky_route_config **route)
 {
-    h2o_iovec_t authority = req->authority;
-
-    /* in HTTP/2, h2o gives a request without a name that of its own configuration */
-    if (authority.base == req->hostconf->authority.hostport.base)
-        authority.len = 0;
-    return sky_route_find(config, sky_text(authority.base, authority.len),
+    return sky_route_find(config, authority_of(req),
                           sky_text(req->path_normalized.base, req->path_normalized.len), route);
+}
+
+struct sky_text sky_route_host(const h2o_req_t *req)
+{
+    return name_of(authority_of(req));
+}
+
+struct sky_text sky_route_rest(const struct sky_route_config *route, const h2o_req_t *req)
+{
+    size_t prefix = strlen(route->path);
+    size_t at = req->norm_indexes != NULL ? req->norm_indexes[prefix - 1] : prefix;
+
+    return sky_text(req->path.base + at, req->path.len - at);
+}
+
+size_t sky_route_body_limit(const struct sky_config *config, h2o_req_t *req)
+{
+    if (!config->route_bodies)
+        return config->limits.body;
+    size_t query_at, *indexes;
+    const struct sky_route_config *route;
+    h2o_iovec_t path = h2o_url_normalize_path(&req->pool, req->input.path.base, req->input.path.len,
+                                              &query_at, &indexes);
+
+    sky_route_find(config, sky_text(req->input.authority.base, req->input.authority.len),
+                   sky_text(path.base, path.len), &route);
+    if (route == NULL || route->rules == NULL || route->rules->body == SKY_ROUTE_NO_LIMIT)
+        return config->limits.body;
+    return route->rules->body;
 }

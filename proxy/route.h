@@ -19,4 +19,15 @@ enum sky_failure sky_route_find(const struct sky_config *config, struct sky_text
 enum sky_failure sky_route_choose(const struct sky_config *config, const h2o_req_t *req,
                                   const struct sky_route_config **route);
 
+/* sky_route_rest: what follows the route's path in the path and query as they came. A route is
+ * found by the normalized path, so the prefix may have been written in another way. */
+struct sky_text sky_route_rest(const struct sky_route_config *route, const h2o_req_t *req);
+
+/* sky_route_host: the host that the request names, without its port; empty when it names none. */
+struct sky_text sky_route_host(const h2o_req_t *req);
+
+/* sky_route_body_limit: the size that the body of a request may have by its route, for a request
+ * that h2o_process_request has not seen yet: only req->input is filled in. */
+size_t sky_route_body_limit(const struct sky_config *config, h2o_req_t *req);
+
 #endif

@@ -49,6 +49,20 @@ struct sky_upstream_server *sky_upstream_choose(struct sky_upstream *upstream)
     return server;
 }
 
+h2o_timeout_t *sky_upstream_clock(struct sky_upstream *upstream, uint32_t response_ms)
+{
+    if (response_ms == 0)
+        return &upstream->response;
+    for (struct sky_upstream_clock *clock = upstream->clocks; clock != NULL; clock = clock->next)
+        if (clock->timeout.timeout == response_ms)
+            return &clock->timeout;
+    struct sky_upstream_clock *clock = h2o_mem_alloc(sizeof(*clock));
+    clock->next = upstream->clocks;
+    upstream->clocks = clock;
+    h2o_timeout_init(upstream->ctx->loop, &clock->timeout, response_ms);
+    return &clock->timeout;
+}
+
 static void leave_idle(struct sky_upstream_conn *conn)
 {
     h2o_linklist_unlink(&conn->idle);
@@ -76,8 +90,10 @@ struct sky_upstream_conn *sky_upstream_adopt(struct sky_upstream_server *server,
 {
     struct sky_upstream_conn *conn = h2o_mem_alloc(sizeof(*conn));
 
-    *conn = (struct sky_upstream_conn){
-        .sock = sock, .server = server, .idle_timer = {.cb = on_idle_timeout}};
+    *conn = (struct sky_upstream_conn){.sock = sock,
+                                       .server = server,
+                                       .response = &server->upstream->response,
+                                       .idle_timer = {.cb = on_idle_timeout}};
     sock->data = conn;
     h2o_socket_read_start(sock, on_event);
     return conn;
@@ -147,5 +163,11 @@ void sky_upstream_destroy(struct sky_upstream *upstream)
     }
     for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); ++i)
         h2o_timeout_dispose(upstream->ctx->loop, timeouts[i]);
+    while (upstream->clocks != NULL) {
+        struct sky_upstream_clock *clock = upstream->clocks;
+        upstream->clocks = clock->next;
+        h2o_timeout_dispose(upstream->ctx->loop, &clock->timeout);
+        free(clock);
+    }
     free(upstream);
 }

@@ -45,11 +45,18 @@ struct sky_upstream_server {
     h2o_timeout_entry_t retry; /* runs while backlogged is not empty */
 };
 
+/* Timers of routes with a timeouts.response of their own; one list for each time. */
+struct sky_upstream_clock {
+    struct sky_upstream_clock *next;
+    h2o_timeout_t timeout;
+};
+
 struct sky_upstream {
     h2o_context_t *ctx;
     const struct sky_upstream_config *config;
     struct sky_counters *counters;
     h2o_timeout_t connect, response, idle, retry, head_hold;
+    struct sky_upstream_clock *clocks;
     size_t next;                          /* server, round robin */
     struct sky_upstream_server servers[]; /* config->server_count */
 };
@@ -62,6 +69,7 @@ struct sky_upstream_conn {
     uint64_t idle_since_ms;
     h2o_linklist_t idle;
     h2o_timeout_entry_t idle_timer;
+    h2o_timeout_t *response; /* where timers of timeouts.response go */
     /* of the owner; NULL while idle */
     void (*on_readable)(struct sky_upstream_conn *conn);
     void *owner;
@@ -75,6 +83,9 @@ struct sky_upstream *sky_upstream_new(h2o_context_t *ctx,
 
 /* sky_upstream_choose: the server whose turn it is. */
 struct sky_upstream_server *sky_upstream_choose(struct sky_upstream *upstream);
+
+/* sky_upstream_clock: the timers for an answer's next byte; those of timeouts.response for 0. */
+h2o_timeout_t *sky_upstream_clock(struct sky_upstream *upstream, uint32_t response_ms);
 
 /* sky_upstream_take: the idle connection that was used last, if it has been idle for less than
  * max_idle_ms; else NULL. It is the caller's. */

@@ -10,6 +10,7 @@
 #include "proxy/http1_back.h"
 #include "proxy/http1_front.h"
 #include "proxy/recycle.h"
+#include "proxy/route.h"
 #include "proxy/stitch.h"
 #include "proxy/upstream.h"
 #include "reporter/log.h"
@@ -121,6 +122,11 @@ struct plan {
     size_t listener_count;
 };
 
+static size_t body_limit(h2o_req_t *req)
+{
+    return sky_route_body_limit(sky_worker_of(req)->config, req);
+}
+
 static void build(const struct plan *plan)
 {
     struct sky_worker *worker = plan->worker;
@@ -130,6 +136,7 @@ static void build(const struct plan *plan)
     worker->stop_poll.cb = on_stop_poll;
     worker->front =
         sky_front_new(&worker->ctx, plan->site->globalconf.hosts, config, &worker->counters);
+    sky_front_limit_bodies(worker->front, body_limit);
     worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
     for (size_t i = 0; i < config->upstream_count; ++i)
         worker->upstreams[i] =

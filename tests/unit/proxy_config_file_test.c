@@ -101,11 +101,13 @@ static const struct mistake {
      "shop.yaml:2:41: routes.host: \"a:1\" is no host name; accepted: example.org, *.example.org "
      "or "
      "default\n"},
-    {"routes: [{path: /}]\n", "shop.yaml:1:10: routes: \"upstream\" is missing; accepted: {path: "
-                              "/PREFIX, upstream: NAME, host: NAME}\n"},
-    {"routes: [{path: /, upstream: a, static: /srv}]\n",
-     "shop.yaml:1:33: routes.static: unknown option; accepted: {path: /PREFIX, upstream: NAME, "
-     "host: NAME}\n"},
+    {"routes: [{path: /}]\n",
+     "shop.yaml:1:10: routes: has no target; accepted: upstream, redirect or "
+     "return\n"},
+    {"routes: [{upstream: a}]\n",
+     "shop.yaml:1:10: routes: \"path\" is missing; accepted: path, host, upstream, redirect, "
+     "return, "
+     "strip_prefix, traced, limits, timeouts, request_headers, response_headers\n"},
     {"agent: {\"a\\eb\": 1}\n",
      "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, "
      "properties, mode, "

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "proxy/route_rules.h"
+
 #define TRUSTED "10.0.0.1"
 #define STRANGER "203.0.113.9"
 
@@ -297,6 +299,90 @@ static void test_host_of_a_client_that_named_none(void **state)
     tear_down(fixture);
 }
 
+/* What the file says is read by the configuration's own tests; here it is made by hand. */
+static void set_rules(struct sky_route_rules *rules)
+{
+    assert_true(sky_route_fields_drop(&rules->request, "Cookie") &&
+                sky_route_fields_drop(&rules->request, "X-Area") &&
+                sky_route_fields_add(&rules->request, "X-Area", "a") &&
+                sky_route_fields_add(&rules->request, "X-More", "b") &&
+                sky_route_fields_complete(&rules->request));
+}
+
+static void test_rules_of_a_route(void **state)
+{
+    struct sky_route_rules *rules = sky_route_rules_new();
+    struct sky_route_config route = {.path = (char *)(uintptr_t) "/", .rules = rules};
+    struct fixture *fixture = set_up(STRANGER, "COOKIE: a\nx-area: 1\nX-More: 2\nA: b\n");
+
+    (void)state;
+    set_rules(rules);
+    fixture->forward.route = &route;
+    expect_head(fixture, START, "X-More: 2\nA: b\n" OWN "X-Area: a\nX-More: b\n");
+    rules->request_host = strdup("inner:1");
+    expect_head(fixture, "GET /a%2fb/../c?d=e&&f# HTTP/1.1\nHost: inner:1\n",
+                "X-More: 2\nA: b\n" OWN "X-Area: a\nX-More: b\n");
+    tear_down(fixture);
+    sky_route_rules_destroy(rules);
+}
+
+static void test_rules_replace_what_is_ours(void **state)
+{
+    static const char *const names[] = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"};
+    struct sky_route_rules *rules = sky_route_rules_new();
+    struct sky_route_config route = {.path = (char *)(uintptr_t) "/", .rules = rules};
+    struct fixture *fixture = set_up(TRUSTED, "X-Forwarded-For: 1.1.1.1\nA: b\n");
+
+    (void)state;
+    for (size_t i = 0; i < 3; ++i)
+        assert_true(sky_route_fields_drop(&rules->request, names[i]));
+    assert_true(sky_route_fields_add(&rules->request, "X-Forwarded-Proto", "https"));
+    assert_true(sky_route_fields_complete(&rules->request));
+    fixture->forward.route = &route;
+    expect_head(fixture, START, "A: b\nX-Forwarded-Proto: https\n");
+    tear_down(fixture);
+    sky_route_rules_destroy(rules);
+}
+
+static void test_prefix_is_stripped(void **state)
+{
+    static const struct {
+        const char *peer, *fields, *path, *target, *prefix;
+    } cases[] = {
+        {STRANGER, "", "/api/", "/", "/api"},
+        {STRANGER, "", "/api/?a=/api/", "/?a=/api/", "/api"},
+        {STRANGER, "", "/api/x%2Fy/../z?q", "/x%2Fy/../z?q", "/api"},
+        {STRANGER, "", "/%61pi%2Fx", "/x", "/api"},
+        {STRANGER, "", "/b/../api/x", "/x", "/api"},
+        {STRANGER, "", "/api/../api//x", "//x", "/api"},
+        {STRANGER, "X-Forwarded-Prefix: /evil\n", "/api/x", "/x", "/api"},
+        {TRUSTED, "X-Forwarded-Prefix: /out/\n", "/api/x", "/x", "/out/api"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
+        struct sky_route_rules *rules = sky_route_rules_new();
+        struct sky_route_config route = {.path = (char *)(uintptr_t) "/api/", .rules = rules};
+        struct fixture *fixture = set_up(cases[i].peer, cases[i].fields);
+        h2o_req_t *req = &fixture->req;
+        char start[128], lines[256];
+        rules->strip_prefix = SKY_SWITCH_ON;
+        assert_true(sky_route_fields_complete(&rules->request));
+        fixture->forward.route = &route;
+        req->path = text_in_pool(&req->pool, cases[i].path);
+        req->path_normalized = h2o_url_normalize_path(&req->pool, req->path.base, req->path.len,
+                                                      &req->query_at, &req->norm_indexes);
+        snprintf(start, sizeof(start), "GET %s HTTP/1.1\nHost: shop\n", cases[i].target);
+        snprintf(lines, sizeof(lines),
+                 "X-Forwarded-For: %s\nX-Forwarded-Proto: http\nX-Forwarded-Host: shop\n"
+                 "X-Forwarded-Prefix: %s\n",
+                 cases[i].peer, cases[i].prefix);
+        expect_head(fixture, start, lines);
+        tear_down(fixture);
+        sky_route_rules_destroy(rules);
+    }
+}
+
 static void test_bound_holds_for_the_largest(void **state)
 {
     struct fixture *fixture = set_up("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", "");
@@ -380,6 +466,9 @@ int main(void)
         cmocka_unit_test(test_length),
         cmocka_unit_test(test_scheme_and_close),
         cmocka_unit_test(test_host_of_a_client_that_named_none),
+        cmocka_unit_test(test_rules_of_a_route),
+        cmocka_unit_test(test_rules_replace_what_is_ours),
+        cmocka_unit_test(test_prefix_is_stripped),
         cmocka_unit_test(test_bound_holds_for_the_largest),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_too_many_nominated),

@@ -50,6 +50,7 @@ def stop() -> None:
     for plugin in _installed.values():
         plugin.uninstall()
     _installed.clear()
+    context.close()
     log.forget()
     _started = False
 

@@ -81,6 +81,11 @@ def configure(config: Config) -> None:
     _Process.token = config.token
 
 
+def close() -> None:
+    """Closes the connections to proxies."""
+    _Process.channels.close()
+
+
 class Recording(Scope):
     """One request in this app. Subclasses, one a framework, know its route.
 
@@ -280,8 +285,9 @@ class Recording(Scope):
         way, sw8 = self._find_way(), self.sw8()
         if way == _NO_WAY or sw8 is None:
             return "0", ""
-        failed = bool(told) and (broken or code >= _SERVER_ERROR)
-        spans.insert(0, self._app_span(route, told, failed))
+        if told or spans or self.streams:  # else the header's times are enough
+            failed = bool(told) and (broken or code >= _SERVER_ERROR)
+            spans.insert(0, self._app_span(route, told, failed))
         if way == _BY_CHANNEL:
             way = self._send(sw8.segment, route, spans)
         return str(self._parts), self._data(sw8.segment, route, spans) if way == _BY_HEADER else ""

@@ -52,7 +52,8 @@ def _group(pattern: str, at: int) -> tuple[str, int]:
         return text, end + 1
     end = _end_of_group(pattern, at)
     if pattern.startswith("(?P<", at):
-        return pattern[at + 3 : pattern.index(">", at) + 1], end
+        name = pattern[at + len("(?P<") : end].partition(">")[0]
+        return f"<{name}>", end
     return "" if pattern.startswith("(?", at) else "<var>", end
 
 

@@ -95,6 +95,8 @@ def parse_sw8(value: str) -> Sw8 | None:
         segment = a2b_base64(segment_id).decode()
     except ValueError:
         return None
+    if not segment:
+        return None
     return Sw8(sample, trace_id, segment_id, service, instance, endpoint, segment)
 
 

@@ -32,6 +32,7 @@ from skystitch.patches import NotAvailable, Patches, require
 from skystitch.routes import RouteCache
 
 COMPONENT = 7001
+_ANSWERED = object()
 
 _patches = Patches()
 _routes = RouteCache(COMPONENT, str)
@@ -86,13 +87,16 @@ def _find_route(environ: Environ, status: str) -> wire.Route:
 
 
 def _recording(environ: Environ) -> Any:
-    """The request's FlaskRecording, made when there is something to record; None without any."""
+    """The request's recording, made when there is something to record; None without any."""
     mark = environ.get(MARK)
-    if type(mark) is list:
-        start_response, field, clock, answered = mark
-        mark = environ[MARK] = FlaskRecording(environ, start_response, field, clock)
-        mark.answered = answered
-    return mark
+    if type(mark) is not list:
+        return mark  # another framework's, or none
+    start_response, field, clock, state = mark
+    if type(state) is FlaskRecording:
+        return state
+    recording = mark[3] = FlaskRecording(environ, start_response, field, clock)
+    recording.answered = state is _ANSWERED
+    return recording
 
 
 def install() -> None:
@@ -168,8 +172,8 @@ def _wrap_wsgi_app(original: WsgiApp) -> WsgiApp:
             except BaseException as error:
                 errors.forget_own_frame(error)
                 raise
-        # What a recording is made from, if there will be one.
-        environ[MARK] = [start_response, field, perf_counter_ns(), False]
+        # What a recording is made from, and the recording if there is one.
+        mark = environ[MARK] = [start_response, field, perf_counter_ns(), None]
         try:
             body = original(app, environ, start_response)
         except BaseException as error:
@@ -177,9 +181,11 @@ def _wrap_wsgi_app(original: WsgiApp) -> WsgiApp:
             errors.forget_own_frame(error)
             raise
         finally:
-            mark = environ.get(MARK)
             environ[MARK] = None  # a recording and its environ refer to each other
-        return Stream(body, mark) if type(mark) is FlaskRecording and mark.streams else body
+        recording = mark[3]
+        if type(recording) is FlaskRecording and recording.streams:
+            return Stream(body, recording)
+        return body
 
     return wsgi_app
 
@@ -202,20 +208,18 @@ def _wrap_find_error_handler(original: Callable[..., Any]) -> Callable[..., Any]
 def _wrap_response(original: WsgiApp) -> WsgiApp:
     def call(response: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         mark = environ.get(MARK)
-        server = mark[0] if type(mark) is list else getattr(mark, "server", None)
         try:
-            if server is not start_response:
+            if type(mark) is not list or mark[0] is not start_response:
                 # A response that is used as an app within the app: an error page, for one.
                 return original(response, environ, start_response)
             if type(response.response) is not list and _makes_a_stream(response, environ):
-                mark = _recording(environ)
-                mark.expect_stream()
+                _recording(environ).expect_stream()
             # As the original does; the list of headers is made anew for each answer.
             body, status, headers = response.get_wsgi_response(environ)
             try:
                 route = _find_route(environ, status)
-                if type(mark) is list and route.tail and not losses:
-                    mark[3] = True
+                if mark[3] is None and route.tail and not losses:
+                    mark[3] = _ANSWERED
                     value = plain_answer(mark[1], mark[2], route)
                     if value:
                         headers.append(("sw8-stitch", value))

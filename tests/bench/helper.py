@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -56,19 +57,25 @@ def versions() -> str:
     return ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
 
 
+def added(spread: Spread, bare: Spread) -> str:
+    """The median of the rounds' own differences: what disturbs the machine disturbs both sides of a round."""
+    pairs = zip(spread.samples, bare.samples, strict=True)
+    return f"{statistics.median(here - there for here, there in pairs):+.1f}"
+
+
 def render(results: dict[str, Result], rounds: int, requests: int) -> str:
     bare = results["bare"]
     lines = []
     for name, label in CONTENDERS.items():
         result = results[name]
-        added = ["", "", ""]
-        if name != "bare":
-            added = [
-                f"{result.thread_us.median - bare.thread_us.median:+.1f}",
-                f"{result.all_us.median - bare.all_us.median:+.1f}",
-                f"{result.rss_mb.median - bare.rss_mb.median:+.1f}",
+        more = ["", "", ""]
+        if result is not bare:
+            more = [
+                added(result.thread_us, bare.thread_us),
+                added(result.all_us, bare.all_us),
+                added(result.rss_mb, bare.rss_mb),
             ]
-        lines.append([label, str(result.thread_us), added[0], str(result.all_us), added[1], added[2]])
+        lines.append([label, str(result.thread_us), more[0], str(result.all_us), more[1], more[2]])
     head = ["", "µs in the request thread", "added", "µs in all threads", "added", "MB added"]
     return "\n\n".join(
         [

@@ -111,9 +111,7 @@ def make_app(**config: Any) -> Any:
     app.config.update(config)
     app.add_url_rule("/", view_func=index)
     app.add_url_rule("/users/<int:id>", view_func=user)
-    app.add_url_rule(
-        "/files/<path:name>/<uuid:pk>", view_func=lambda name, other: "x", endpoint="f"
-    )
+    app.add_url_rule("/files/<path:name>/<uuid:pk>", "files", lambda name, pk: "x")
     app.add_url_rule("/boom", view_func=boom, methods=["GET", "POST"])
     app.add_url_rule("/caused", view_func=caused)
     app.add_url_rule("/handled", view_func=handled)

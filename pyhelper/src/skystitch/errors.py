@@ -34,12 +34,17 @@ def stack(error: BaseException) -> str:
     try:
         report = traceback.TracebackException.from_exception(error, limit=-_MAX_FRAMES)
         _leave_out_own_frames(report, set())
-        text = "".join(report.format())
+        text = "".join(_shortened(part) for part in report.format())
     except Exception:  # the app's __str__, or a source file that cannot be read
         return class_name(type(error))
     if len(text) > _MAX_STACK:
         text = f"...\n{text[-_MAX_STACK:].partition(chr(10))[2]}"
     return text
+
+
+def _shortened(part: str) -> str:
+    """A frame, or a message: a huge one must not crowd out the frames."""
+    return part if len(part) <= _MAX_MESSAGE else f"{part[:_MAX_MESSAGE]}...\n"
 
 
 def forget_own_frame(error: BaseException) -> None:

@@ -27,7 +27,7 @@ HELP = """
   {shop}/items/7         the shop asks the stock service
   {shop}/items/13        the stock service raises: see its stack in the trace
   {shop}/checkout/cart   the shop raises
-  {traces}
+  {traces:<36} {what}
 
 Ctrl-C ends everything."""
 
@@ -167,9 +167,11 @@ def main() -> int:
         demo = Demo(stage, any_port=options.once, oap=options.oap)
         if options.once:
             return once(demo)
-        oap_url = f"http://127.0.0.1:{demo.oap.rest_port}/graphql   OAP's GraphQL" if demo.oap else ""
-        traces = oap_url or f"http://127.0.0.1:{demo.shop.admin_port}/              the traces"
-        print(HELP.format(shop=demo.shop.url, traces=traces), flush=True)
+        if demo.oap:
+            traces, what = f"http://127.0.0.1:{demo.oap.rest_port}/graphql", "OAP's GraphQL, with the traces"
+        else:
+            traces, what = f"http://127.0.0.1:{demo.shop.admin_port}/", "the traces"
+        print(HELP.format(shop=demo.shop.url, traces=traces, what=what), flush=True)
         signal.pause()
     except KeyboardInterrupt:
         print()

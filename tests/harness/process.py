@@ -81,11 +81,13 @@ class Process:
         argv: Sequence[str | Path],
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        user: int | None = None,
     ) -> None:
         self.name = name
         self.argv = [str(argument) for argument in argv]
         self.env = {**os.environ, **(env or {})}
         self.cwd = cwd
+        self.user = user
         self.log_path = stage.path(f"{name}.log")
         self.child: subprocess.Popen[bytes] | None = None
         stage.add(self)
@@ -99,6 +101,9 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
                 start_new_session=True,
             )
 

@@ -75,6 +75,7 @@ class Skystitch(Process):
         env: Mapping[str, str] | None = None,
         port: int = 0,
         admin_port: int = 0,
+        user: int | None = None,
         start: bool = True,
     ) -> None:
         self.port = port or free_port()
@@ -99,7 +100,7 @@ class Skystitch(Process):
         # JSON is YAML.
         self.config_path.write_text(json.dumps(merge(base, config or {}), indent=1))
         argv = [self.binary, "--config", self.config_path, *arguments]
-        super().__init__(stage, name, argv, {**sanitizer_env(), **(env or {})})
+        super().__init__(stage, name, argv, {**sanitizer_env(), **(env or {})}, user=user)
         self.session = requests.Session()
         self.session.trust_env = False
         if start:

@@ -127,6 +127,17 @@ def boom(word: str) -> str:
     raise ValueError(f"no such word: {word}")
 
 
+@app.get("/boom-late/<word>")
+def boom_late(word: str) -> str:
+    time.sleep(0.05)
+    raise ValueError(f"no such word: {word}")
+
+
+@app.get("/boom-huge/<int:kib>")
+def boom_huge(kib: int) -> str:
+    raise ValueError("x" * 1024 * kib)
+
+
 @app.get("/stream")
 def stream() -> Response:
     def parts() -> Iterator[str]:

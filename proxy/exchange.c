@@ -3,17 +3,20 @@
  *
  *            no idle socket                connection
  *   on_req ───────────────► DIALLING ──────────────────────┐
- *     │ │  idle socket                                      ▼
- *     │ └──────────────────────────────────────────────► WAITING ──┐ dead idle socket, idempotent:
+ *     │ │  idle socket          │                           ▼
+ *     │ └───────────────────────┼──────────────────────► WAITING ──┐ dead idle socket, idempotent:
  *     │ refused, no route       │ failure                  │ │ ▲   │ once more, fresh connection
  *     ▼                         ▼              failure     │ │ └───┘
- *   FINISHED ◄──────────── error page ◄────────────────────┘ │ head
- *     ▲                                                      ▼
- *     └────────────────── last bytes, or the cut ◄─────── RELAYING (body, with back-pressure)
+ *   FINISHED ◄──────────── error page ◄────────────────────┤ │ head
+ *     ▲                                        failure     │ ▼
+ *     │                                                  HOLDING  (for the body's first bytes)
+ *     │                                                    │ bytes, the end, or a millisecond
+ *     └────────────────── last bytes, or the cut ◄─────── RELAYING  (with back-pressure)
  *
  *   state      h2o has              under way                  ends by
  *   DIALLING   nothing              dial                       connection, failure
  *   WAITING    nothing              back                       answer's head, failure
+ *   HOLDING    nothing              back                       body, timer, failure
  *   RELAYING   generator            back, a send, or both      end of the body, failure
  *   FINISHED   the last of it       h2o's last write           dispose
  *
@@ -46,7 +49,7 @@
 /* What must not be sent twice goes by a socket that the server has hardly had time to give up. */
 #define UNREPEATABLE_IDLE_MS 500
 
-enum state { DIALLING, WAITING, RELAYING, FINISHED };
+enum state { DIALLING, WAITING, HOLDING, RELAYING, FINISHED };
 
 struct exchange {
     h2o_generator_t super; /* first: h2o hands it back */
@@ -60,9 +63,8 @@ struct exchange {
     struct sky_upstream_server *server; /* of the attempt */
     size_t servers_left;                /* to be tried when one does not take the connection */
     bool reused;                        /* the attempt's connection has carried an answer before */
-    bool head_held; /* h2o is not told of the head: it waits for the body's first bytes */
-    bool sending;   /* until h2o calls proceed */
-    bool cut;       /* h2o was told to cut the answer */
+    bool sending;                       /* until h2o calls proceed */
+    bool cut;                           /* h2o was told to cut the answer */
     enum sky_failure failure;
     struct sky_dial dial;
     struct sky_back back;
@@ -72,6 +74,20 @@ struct exchange {
 
 static void start_attempt(struct exchange *exchange, struct sky_upstream_server *server,
                           bool fresh);
+
+static void move(struct exchange *exchange, enum state to)
+{
+    static const bool allowed[][FINISHED + 1] = {
+        [DIALLING] = {[DIALLING] = true, [WAITING] = true, [FINISHED] = true},
+        [WAITING] = {[DIALLING] = true, [HOLDING] = true, [FINISHED] = true},
+        [HOLDING] = {[RELAYING] = true, [FINISHED] = true},
+        [RELAYING] = {[FINISHED] = true},
+        [FINISHED] = {false},
+    };
+
+    assert(allowed[exchange->state][to]);
+    exchange->state = to;
+}
 
 static bool method_is(const h2o_req_t *req, const char *method)
 {
@@ -105,7 +121,7 @@ static void log_failure(const struct exchange *exchange)
 /* Nothing of an answer has been handed to h2o yet. */
 static void finish_with_page(struct exchange *exchange, enum sky_failure failure)
 {
-    exchange->state = FINISHED;
+    move(exchange, FINISHED);
     exchange->failure = failure;
     sky_error_page_send(exchange->req, failure);
 }
@@ -132,15 +148,15 @@ static void send_part(struct exchange *exchange, const struct sky_back_part *par
     h2o_iovec_t pieces[SKY_BACK_MAX_PIECES]; /* h2o changes them */
 
     memcpy(pieces, part->pieces, part->count * sizeof(pieces[0]));
-    if (exchange->head_held) {
-        exchange->head_held = false;
+    if (exchange->state == HOLDING) {
+        move(exchange, RELAYING);
         h2o_timeout_unlink(&exchange->head_timer);
         h2o_start_response(exchange->req, &exchange->super);
     }
     exchange->sending = true;
     exchange->cut = state == H2O_SEND_STATE_ERROR;
     if (state != H2O_SEND_STATE_IN_PROGRESS)
-        exchange->state = FINISHED;
+        move(exchange, FINISHED);
     h2o_send(exchange->req, pieces, part->count, state);
 }
 
@@ -152,7 +168,7 @@ static void relay(struct exchange *exchange)
     const struct sky_back_part *part = sky_back_take(&exchange->back);
     if (exchange->back.state == SKY_BACK_WHOLE) {
         send_part(exchange, part, H2O_SEND_STATE_FINAL);
-    } else if (exchange->back.state == SKY_BACK_FAILED && exchange->head_held) {
+    } else if (exchange->back.state == SKY_BACK_FAILED && exchange->state == HOLDING) {
         h2o_timeout_unlink(&exchange->head_timer);
         fail(exchange, exchange->back.failure); /* just in time for a page */
     } else if (exchange->back.state == SKY_BACK_FAILED) {
@@ -160,7 +176,7 @@ static void relay(struct exchange *exchange)
         send_part(exchange, part, H2O_SEND_STATE_ERROR);
     } else if (part->count != 0) {
         send_part(exchange, part, H2O_SEND_STATE_IN_PROGRESS);
-    } else if (exchange->head_held && !h2o_timeout_is_linked(&exchange->head_timer)) {
+    } else if (exchange->state == HOLDING && !h2o_timeout_is_linked(&exchange->head_timer)) {
         h2o_timeout_link(exchange->worker->ctx.loop, &exchange->upstream->head_hold,
                          &exchange->head_timer);
     }
@@ -220,8 +236,7 @@ static void on_answered(struct sky_back *back, const struct sky_answer *answer)
     sky_exchange_fill_response(exchange->req, answer);
     if (exchange->route != NULL)
         sky_route_change_answer(exchange->route->rules, exchange->req);
-    exchange->state = RELAYING;
-    exchange->head_held = true;
+    move(exchange, HOLDING);
 }
 
 /* A kept connection may have been closed by the server just as the request went out. */
@@ -237,7 +252,7 @@ static void on_progress(struct sky_back *back)
 {
     struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
 
-    if (exchange->state == RELAYING) {
+    if (exchange->state != WAITING) {
         relay(exchange);
     } else if (may_retry(exchange)) {
         sky_count(&exchange->worker->counters, SKY_COUNT_upstream_retries);
@@ -267,7 +282,7 @@ static void write_request(struct exchange *exchange, struct sky_upstream_conn *c
     char *head = bound <= sizeof(stack) ? stack : h2o_mem_alloc_pool(&req->pool, bound);
     size_t len = sky_forward_write(&forward, head);
 
-    exchange->state = WAITING;
+    move(exchange, WAITING);
     exchange->reused = conn->reused;
     conn->response = sky_upstream_clock(
         exchange->upstream, exchange->route != NULL ? exchange->route->rules->response_ms : 0);
@@ -316,7 +331,7 @@ static void start_attempt(struct exchange *exchange, struct sky_upstream_server 
         write_request(exchange, conn);
         return;
     }
-    exchange->state = DIALLING;
+    move(exchange, DIALLING);
     sky_dial_start(&exchange->dial, server, on_dialled);
 }
 
@@ -345,8 +360,6 @@ static bool client_gone(const struct exchange *exchange)
 
 static void end_trace(struct exchange *exchange)
 {
-    bool began =
-        exchange->state == FINISHED || (exchange->state == RELAYING && !exchange->head_held);
     bool gone = client_gone(exchange);
 
     if (gone && exchange->worker->cutting) {
@@ -355,7 +368,7 @@ static void end_trace(struct exchange *exchange)
         note_failure(exchange, SKY_FAILURE_STOPPED);
     }
     struct sky_trace_outcome outcome = {
-        .status = began ? exchange->req->res.status : 0,
+        .status = exchange->state >= RELAYING ? exchange->req->res.status : 0,
         .body_bytes = exchange->req->bytes_sent,
         .client_gone = gone,
         .cut = exchange->cut,

@@ -22,6 +22,9 @@
 /* Room for one read of a body, and what an owner may leave lying. */
 #define BODY_BUFFER_BYTES (64 * 1024)
 
+/* Room for one read of a head, at least. */
+#define HEAD_ROOM_BYTES 4096
+
 /* Below this much room a body's buffer counts as full. */
 #define BODY_ROOM_MIN_BYTES 4096
 
@@ -222,18 +225,15 @@ static void eat_body(struct sky_back *back, struct sky_text input)
     }
 }
 
-/* 0 and a reason of *closed: 0 at the end of the stream, else the error. -1: nothing there now. */
-static ssize_t receive(struct sky_back *back, h2o_iovec_t room, int *closed)
+/* As recv(2), but for EINTR. */
+static ssize_t receive(struct sky_back *back, h2o_iovec_t room)
 {
     ssize_t got;
 
     do
         got = recv(h2o_socket_get_fd(back->conn->sock), room.base, room.len, 0);
     while (got == -1 && errno == EINTR);
-    if (got > 0)
-        return got;
-    *closed = got == 0 ? 0 : errno;
-    return got == -1 && errno == EAGAIN ? -1 : 0;
+    return got;
 }
 
 static void pause_reading(struct sky_back *back)
@@ -247,7 +247,6 @@ static void on_body_readable(struct sky_upstream_conn *conn)
 {
     struct sky_back *back = conn->owner;
     h2o_buffer_t **buffer = &back->filling.buffer;
-    int closed = 0;
 
     if (*buffer == NULL)
         h2o_buffer_init(buffer, &body_prototype);
@@ -260,20 +259,17 @@ static void on_body_readable(struct sky_upstream_conn *conn)
      * with it. */
     if (back->framing == SKY_ANSWER_LENGTH && room.len == back->left)
         --room.len;
-    ssize_t got = receive(back, room, &closed);
-    if (got == -1)
+    ssize_t got = receive(back, room);
+    if (got == -1 && errno == EAGAIN)
         return;
-    if (got == 0) {
-        if (back->framing == SKY_ANSWER_CLOSE && closed == 0) {
-            back->unusable = true;
-            end_body(back, 0);
-        } else {
-            fail(back, SKY_FAILURE_CUT);
-        }
-    } else {
+    if (got > 0) {
         (*buffer)->size += (size_t)got;
         restart_clock(back);
         eat_body(back, sky_text(room.base, (size_t)got));
+    } else if (got == 0 && back->framing == SKY_ANSWER_CLOSE) {
+        end_body(back, 0);
+    } else {
+        fail(back, SKY_FAILURE_CUT);
     }
     back->events->progress(back);
 }
@@ -341,13 +337,12 @@ static bool parse_heads(struct sky_back *back)
 static void on_head_readable(struct sky_upstream_conn *conn)
 {
     struct sky_back *back = conn->owner;
-    int closed = 0;
-    h2o_iovec_t room = h2o_buffer_reserve(&back->head, BODY_ROOM_MIN_BYTES);
-    ssize_t got = receive(back, room, &closed);
+    h2o_iovec_t room = h2o_buffer_reserve(&back->head, HEAD_ROOM_BYTES);
+    ssize_t got = receive(back, room);
 
-    if (got == -1)
+    if (got == -1 && errno == EAGAIN)
         return;
-    if (got == 0) {
+    if (got <= 0) {
         fail(back, SKY_FAILURE_CLOSED);
         back->events->progress(back);
         return;
@@ -390,6 +385,8 @@ const struct sky_back_part *sky_back_take(struct sky_back *back)
     if (back->filling.count != 0) {
         back->taken = back->filling;
         back->filling = (struct sky_back_part){0};
+    } else {
+        free_part(&back->filling); /* framing at most: who waits for more keeps no room for it */
     }
     if (back->paused && back->conn != NULL) {
         back->paused = false;

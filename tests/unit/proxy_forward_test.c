@@ -395,6 +395,8 @@ static void test_bound_holds_for_the_largest(void **state)
     assert_null(sky_trust_parse("always", &fixture->config.forwarded.trust));
     add_fields(&fixture->req, lines);
     fixture->req.entity = h2o_iovec_init("", SIZE_MAX);
+    fixture->req.authority = h2o_iovec_init(lines, 1000);
+    memset(lines, 'h', 1000);
     fixture->forward.close = true;
     free(write_head(fixture));
     fixture->req.entity = h2o_iovec_init(NULL, 0);

@@ -208,6 +208,13 @@ static void test_stale_answer_is_better_than_none(void **state)
     finish(&fixture, &call, 1);
     assert_non_null(call.conn);
     sky_upstream_close(call.conn);
+    /* the failure counts as an answer for a while: no lookup for each request */
+    call.done = 0;
+    sky_dial_start(&call.dial, fixture.server, on_done);
+    assert_null(fixture.server->lookup);
+    finish(&fixture, &call, 1);
+    assert_non_null(call.conn);
+    sky_upstream_close(call.conn);
     close(fd);
     upstream_fixture_fini(&fixture);
 }

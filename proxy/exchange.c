@@ -450,7 +450,7 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
     } else if (exchange->route != NULL && req->entity.len > route->rules->body) {
         fail(exchange, SKY_FAILURE_BODY_TOO_LARGE); /* in HTTP/2, libh2o knows one limit for all */
     } else if (exchange->route != NULL && route->rules->answer.status != 0) {
-        exchange->state = FINISHED;
+        move(exchange, FINISHED);
         sky_route_answer(route, req);
     } else {
         exchange->upstream = worker->upstreams[route->upstream - worker->config->upstreams];

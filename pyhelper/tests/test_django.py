@@ -54,7 +54,7 @@ def index(request: Any, **kwargs: Any) -> HttpResponse:
     return HttpResponse("index")
 
 
-def boom(request: Any, **kwargs: str) -> HttpResponse:
+def boom(request: Any, *args: str, **kwargs: str) -> HttpResponse:
     raise ValueError("boom")
 
 

@@ -407,7 +407,11 @@ class Stream:
         self._recording = recording
 
     def __iter__(self) -> Iterator[bytes]:
-        self._next = self._run(iter, self._body).__next__
+        try:
+            self._next = self._run(iter, self._body).__next__
+        except BaseException as error:
+            errors.forget_own_frame(error)
+            raise
         return self
 
     def __next__(self) -> bytes:

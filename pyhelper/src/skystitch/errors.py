@@ -38,7 +38,9 @@ def stack(error: BaseException) -> str:
     except Exception:  # the app's __str__, or a source file that cannot be read
         return class_name(type(error))
     if len(text) > _MAX_STACK:
-        text = f"...\n{text[-_MAX_STACK:].partition(chr(10))[2]}"
+        end = text[-_MAX_STACK:]
+        whole_lines = end.partition("\n")[2]
+        text = f"...\n{whole_lines or end}"
     return text
 
 

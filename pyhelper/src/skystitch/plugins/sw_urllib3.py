@@ -37,7 +37,14 @@ def _wrap_manager_urlopen(original: Callable[..., Any]) -> Callable[..., Any]:
         call = exits.begin(COMPONENT, method, url)
         if call is not None:
             kwargs["headers"] = _with_trace(manager, kwargs.get("headers"), call)
-        return _run(call, original, (manager, method, url, *args), kwargs)
+        try:
+            response = original(manager, method, url, *args, **kwargs)
+        except BaseException as error:
+            _end(call, error=error)
+            errors.forget_own_frame(error)
+            raise
+        _end(call, response)
+        return response
 
     return urlopen
 
@@ -55,27 +62,23 @@ def _wrap_pool_urlopen(original: Callable[..., Any]) -> Callable[..., Any]:
         call = exits.begin(COMPONENT, method, _absolute(pool, url))
         if call is not None:
             headers = _with_trace(pool, headers, call)
-        return _run(call, original, (pool, method, url, body, headers, *args), kwargs)
+        try:
+            response = original(pool, method, url, body, headers, *args, **kwargs)
+        except BaseException as error:
+            _end(call, error=error)
+            errors.forget_own_frame(error)
+            raise
+        _end(call, response)
+        return response
 
     return urlopen
 
 
-def _run(
-    call: exits.HttpCall | None,
-    original: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    try:
-        response = original(*args, **kwargs)
-    except BaseException as error:
-        if call is not None:
-            call.end(error=error)
-        errors.forget_own_frame(error)
-        raise
+def _end(
+    call: exits.HttpCall | None, response: Any = None, error: BaseException | None = None
+) -> None:
     if call is not None:
-        call.end(getattr(response, "status", None))
-    return response
+        call.end(getattr(response, "status", None), error)
 
 
 def _with_trace(owner: Any, headers: Any, call: exits.HttpCall) -> Any:

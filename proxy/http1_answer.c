@@ -284,7 +284,7 @@ static enum sky_answer_result find_end(struct sky_text bytes, struct sky_answer_
     while (scan->at < bytes.len &&
            (lf = memchr(bytes.base + scan->at, '\n', bytes.len - scan->at)) != NULL) {
         size_t at = (size_t)(lf - bytes.base);
-        if (at == scan->line || bytes.base[at - 1] != '\r') {
+        if (bytes.base[at - 1] != '\r') { /* at is not 0: the first byte is H */
             *defect = "line without CRLF";
             return SKY_ANSWER_ERROR;
         }

@@ -357,6 +357,7 @@ struct notes bench_expect_failure(struct bench *bench, int client, enum sky_fail
     assert_int_equal(status_of(response), info->status);
     assert_non_null(strstr(body_of(response), info->page));
     assert_non_null(strstr(body_of(response), info->advice));
+    assert_int_equal(strstr(response, "\r\nRetry-After: 1\r\n") != NULL, info->status == 503);
     free(response);
     struct notes notes = bench_notes(n);
     assert_string_equal(notes.failure, info->text);

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "proxy/access_log.h"
 #include "proxy/admin_host.h"
 #include "proxy/admin_page.h"
 #include "proxy/http1_front.h"
@@ -132,6 +133,7 @@ static void collect(const struct sky_server *server, struct sky_metrics *metrics
     double *gauges = metrics->gauges;
     gauges[SKY_GAUGE_workers] = (double)server->worker_count;
     gauges[SKY_GAUGE_stopping] = server->stopping;
+    gauges[SKY_GAUGE_access_lost] = (double)sky_access_log_lost(server->access_log);
     gauges[SKY_GAUGE_backend_up] =
         server->config->reporter.protocol == SKY_CONFIG_PROTOCOL_LOCAL ? NAN : reporter->connected;
     gauges[SKY_GAUGE_backlog_segments] = (double)reporter->backlog_segments;

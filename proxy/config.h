@@ -21,6 +21,7 @@ enum sky_config_protocol {
     SKY_CONFIG_PROTOCOL_LOCAL
 };
 enum sky_unknown_host { SKY_UNKNOWN_HOST_ACCEPT, SKY_UNKNOWN_HOST_REFUSE };
+enum sky_access_format { SKY_ACCESS_COMMON, SKY_ACCESS_COMBINED, SKY_ACCESS_JSON };
 enum sky_switch { SKY_SWITCH_AUTO, SKY_SWITCH_ON, SKY_SWITCH_OFF };
 
 struct sky_strings {
@@ -140,6 +141,9 @@ struct sky_config {
     struct sky_admin_config admin;
     struct {
         enum sky_log_level level;
+        char *access; /* "off", "stdout", "syslog", "syslog:/path" or a path */
+        enum sky_access_format format;
+        size_t access_buffer; /* bytes, per worker */
     } log;
 };
 

@@ -177,6 +177,36 @@ static void write_environment(FILE *out)
     }
 }
 
+static void write_access_log(FILE *out)
+{
+    fputs(
+        "\n"
+        "## Access log\n"
+        "\n"
+        "With `log.format: json` a line is an object in ASCII; what a request did not have is left "
+        "out.\n"
+        "\n"
+        "| member | what |\n"
+        "|---|---|\n"
+        "| `time` | of the request's first byte, UTC |\n"
+        "| `client` | address of the peer |\n"
+        "| `method`, `target`, `protocol`, `host`, `referer`, `user_agent` | as received; the "
+        "target with its query |\n"
+        "| `status` | as sent; 499: the client left before there was an answer |\n"
+        "| `bytes` | of the answer's body |\n"
+        "| `trace`, `segment`, `operation` | ids as in SkyWalking, and the route; of traced "
+        "requests, also those that sampling leaves |\n"
+        "| `upstream` | address of the last server tried |\n"
+        "| `failure` | what failed: why a request was refused, or had no answer of the app |\n"
+        "| `client_gone` | `true`: the client left before the answer was whole |\n"
+        "| `queue_ms` | from the first byte to the first attempt at a server: the request's head "
+        "and body came in |\n"
+        "| `connect_ms` | until the last attempt had its connection |\n"
+        "| `first_byte_ms` | from there to the answer's first byte: the app's time |\n"
+        "| `total_ms` | from the first byte of the request to the last of the answer |\n",
+        out);
+}
+
 static void write_pages(FILE *out)
 {
     fputs(
@@ -242,6 +272,7 @@ void sky_config_write_reference(FILE *out)
     write_lists(out);
     write_routes(out);
     write_environment(out);
+    write_access_log(out);
     write_pages(out);
     write_metrics(out);
 }

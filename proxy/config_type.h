@@ -44,6 +44,8 @@ struct sky_option_type {
     X(secret, char *)                      \
     X(directory, char *)                   \
     X(channel, char *)                     \
+    X(access, char *)                      \
+    X(format, enum sky_access_format)      \
     X(size, size_t)                        \
     X(duration, uint32_t)                  \
     X(count, uint32_t)                     \

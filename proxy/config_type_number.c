@@ -269,6 +269,10 @@ static const struct sky_choice unknown_hosts[] = {
     {"accept", SKY_UNKNOWN_HOST_ACCEPT}, {"refuse", SKY_UNKNOWN_HOST_REFUSE}, {NULL, 0}};
 static const struct sky_choice flags[] = {{"on", 1},  {"off", 0}, {"true", 1}, {"false", 0},
                                           {"yes", 1}, {"no", 0},  {NULL, 0}};
+static const struct sky_choice access_formats[] = {{"common", SKY_ACCESS_COMMON},
+                                                   {"combined", SKY_ACCESS_COMBINED},
+                                                   {"json", SKY_ACCESS_JSON},
+                                                   {NULL, 0}};
 /* The last four are names of Python's logging. */
 static const struct sky_choice levels[] = {
     {"error", SKY_LOG_ERROR}, {"warn", SKY_LOG_WARN},    {"info", SKY_LOG_INFO},
@@ -344,6 +348,12 @@ const struct sky_option_type sky_option_type_unknown_host = {
 const struct sky_option_type sky_option_type_onoff = {
     .name = "word",
     .choices = switches,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_format = {
+    .name = "word",
+    .choices = access_formats,
     .read = read_choice,
     .write = write_choice,
 };

@@ -10,6 +10,7 @@
 #include "proxy/config_option.h"
 #include "proxy/config_type.h"
 #include "proxy/ignore.h"
+#include "proxy/log_file.h"
 
 /* What --print-config shows in place of a secret. */
 static const char mask[] = "********";
@@ -69,6 +70,20 @@ static const char *read_channel(const struct sky_option *option, void *field, co
         return replace(field, "off");
     if (strcasecmp(text, "auto") == 0)
         return replace(field, "auto");
+    return read_directory(option, field, text);
+}
+
+static const char *read_access(const struct sky_option *option, void *field, const char *text)
+{
+    static const char *const words[] = {SKY_LOG_FILE_STDOUT, SKY_LOG_FILE_SYSLOG};
+    static const char prefix[] = SKY_LOG_FILE_SYSLOG ":/";
+    if (is_off(text))
+        return replace(field, "off");
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcasecmp(text, words[i]) == 0)
+            return replace(field, words[i]);
+    if (strncmp(text, prefix, sizeof(prefix) - 1) == 0)
+        return read_text(option, field, text);
     return read_directory(option, field, text);
 }
 
@@ -223,6 +238,13 @@ const struct sky_option_type sky_option_type_channel = {
     .name = "auto, off or directory",
     .accepted = "auto, off or a directory that begins with /",
     .read = read_channel,
+    .write = write_text,
+    .fini = fini_text,
+};
+const struct sky_option_type sky_option_type_access = {
+    .name = "off, stdout, syslog or file",
+    .accepted = "off, stdout, syslog, syslog:/path or a path that begins with /",
+    .read = read_access,
     .write = write_text,
     .fini = fini_text,
 };

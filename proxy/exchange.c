@@ -30,6 +30,7 @@
 
 #include <assert.h>
 
+#include "proxy/access_request.h"
 #include "proxy/dial.h"
 #include "proxy/error_page.h"
 #include "proxy/exchange_answer.h"
@@ -70,6 +71,7 @@ struct exchange {
     struct sky_back back;
     h2o_timeout_entry_t head_timer;
     h2o_timeout_entry_t start_timer;
+    struct sky_access_times times;
 };
 
 static void start_attempt(struct exchange *exchange, struct sky_upstream_server *server,
@@ -227,6 +229,7 @@ static void on_answered(struct sky_back *back, const struct sky_answer *answer)
 {
     struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
 
+    sky_access_stamp(exchange->worker, &exchange->times, &exchange->times.answered_us);
     if (exchange->trace != NULL) {
         sky_trace_answered(exchange->trace);
         sky_trace_stitch(exchange->trace, answer->stitch, answer->stitch_count);
@@ -282,6 +285,7 @@ static void write_request(struct exchange *exchange, struct sky_upstream_conn *c
     char *head = bound <= sizeof(stack) ? stack : h2o_mem_alloc_pool(&req->pool, bound);
     size_t len = sky_forward_write(&forward, head);
 
+    sky_access_stamp(exchange->worker, &exchange->times, &exchange->times.connected_us);
     move(exchange, WAITING);
     exchange->reused = conn->reused;
     conn->response = sky_upstream_clock(
@@ -323,6 +327,7 @@ static void start_attempt(struct exchange *exchange, struct sky_upstream_server 
     bool repeatable = req->entity.len == 0 && is_idempotent(req);
 
     exchange->server = server;
+    sky_access_start(exchange->worker, &exchange->times);
     if (exchange->trace != NULL)
         exchange->trace_lines = sky_trace_attempt(exchange->trace, server->address);
     struct sky_upstream_conn *conn =
@@ -358,7 +363,7 @@ static bool client_gone(const struct exchange *exchange)
     return !exchange->cut && req->version < 0x200 && req->timestamps.response_end_at.tv_sec == 0;
 }
 
-static void end_trace(struct exchange *exchange)
+static struct sky_trace_outcome conclude(struct exchange *exchange)
 {
     bool gone = client_gone(exchange);
 
@@ -367,7 +372,7 @@ static void end_trace(struct exchange *exchange)
         exchange->cut = true;
         note_failure(exchange, SKY_FAILURE_STOPPED);
     }
-    struct sky_trace_outcome outcome = {
+    return (struct sky_trace_outcome){
         .status = exchange->state >= RELAYING ? exchange->req->res.status : 0,
         .body_bytes = exchange->req->bytes_sent,
         .client_gone = gone,
@@ -375,8 +380,17 @@ static void end_trace(struct exchange *exchange)
         .failure = exchange->failure != SKY_FAILURE_NONE ? sky_failure_info(exchange->failure)->text
                                                          : NULL,
     };
+}
 
-    sky_trace_end(exchange->trace, &outcome);
+static void end(struct exchange *exchange)
+{
+    const struct sky_trace_outcome outcome = conclude(exchange);
+    const struct sky_address *server = exchange->server != NULL ? exchange->server->address : NULL;
+
+    sky_access_request(exchange->worker, exchange->req, &exchange->times, server, exchange->trace,
+                       &outcome);
+    if (exchange->trace != NULL)
+        sky_trace_end(exchange->trace, &outcome);
 }
 
 static void on_dispose(void *arg)
@@ -387,8 +401,7 @@ static void on_dispose(void *arg)
     h2o_timeout_unlink(&exchange->start_timer);
     sky_dial_cancel(&exchange->dial);
     sky_back_fini(&exchange->back);
-    if (exchange->trace != NULL)
-        end_trace(exchange);
+    end(exchange);
 }
 
 static struct sky_trace *begin_trace(const struct exchange *exchange)

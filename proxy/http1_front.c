@@ -395,6 +395,11 @@ void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *
     front->body_limit = limit;
 }
 
+void sky_front_log_to(struct sky_front *front, struct sky_access_pen *pen)
+{
+    front->access_pen = pen;
+}
+
 void sky_front_drain(struct sky_front *front)
 {
     front->draining = true;

@@ -18,6 +18,7 @@
 /* The connections of one event loop. It counts requests, answers by class, refusals, clients that
  * went away; connections are counted by who accepts them. */
 struct sky_front;
+struct sky_access_pen;
 
 /* sky_front_prepare: takes libh2o's own chunked encoder out of all paths, since the front does the
  * framing of answers itself. After hosts and paths are registered, before h2o_context_init. */
@@ -30,6 +31,10 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
 /* sky_front_limit_bodies: asks for the limit of each request's body in place of limits.body; only
  * req->input and the fields are filled in then. */
 void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req));
+
+/* sky_front_log_to: heads that are refused, and so reach no handler, are written there. Borrowed
+ * for the front's life; NULL: nowhere. */
+void sky_front_log_to(struct sky_front *front, struct sky_access_pen *pen);
 
 /* sky_front_accept: takes over an accepted socket. A client that shuts its sending side while a
  * request runs counts as gone, as with nginx: the two cannot be told apart. */

@@ -8,6 +8,7 @@
  * the connection, since what follows cannot be trusted or is not wanted. */
 #include <errno.h>
 
+#include "proxy/access_request.h"
 #include "proxy/http1_conn.h"
 #include "reporter/log.h"
 
@@ -80,6 +81,7 @@ static bool refuse_head(struct sky_conn *conn, enum sky_refusal refusal,
     conn->dispatching = true;
     h2o_send_error_generic(req, row->status, row->phrase, row->text, H2O_SEND_ERROR_KEEP_HEADERS);
     conn->dispatching = false;
+    sky_access_refused(conn->front->access_pen, conn->front->counters, req, row->status, row->text);
     return conn->response.settle_due && sky_conn_settle(conn);
 }
 

@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "proxy/access_log.h"
 #include "proxy/admin.h"
 #include "proxy/exchange.h"
 #include "proxy/http1_front.h"
@@ -80,6 +81,7 @@ static void *finish(void *arg)
     struct sky_server *server = arg;
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_join(server->workers[i]);
+    sky_access_log_stop(server->access_log, server->config->timeouts.flush_ms);
     sky_reporter_stop(server->reporter, server->config->timeouts.flush_ms);
     h2o_multithread_message_t *message = h2o_mem_alloc(sizeof(*message));
     *message = (h2o_multithread_message_t){{NULL, NULL}};
@@ -115,8 +117,20 @@ static void quit(struct sky_server *server)
     _exit(0);
 }
 
+static void reopen_logs(struct sky_server *server)
+{
+    if (server->access_log == NULL)
+        return;
+    sky_log(SKY_LOG_INFO, "log files are opened anew");
+    sky_access_log_reopen(server->access_log);
+}
+
 static void on_signal_number(struct sky_server *server, uint32_t number)
 {
+    if (number == SIGUSR1) {
+        reopen_logs(server);
+        return;
+    }
     if (number == SIGQUIT || server->stopping)
         quit(server);
     sky_log(SKY_LOG_INFO, "stop: listeners close, running requests finish");
@@ -144,6 +158,7 @@ static int block_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -218,7 +233,7 @@ static int open_listeners(struct sky_server *server)
 
 static int make_workers(struct sky_server *server)
 {
-    struct sky_worker_shared shared = {server->reporter, &server->sampling};
+    struct sky_worker_shared shared = {server->reporter, &server->sampling, server->access_log};
     server->workers = h2o_mem_alloc(server->config->workers * sizeof(*server->workers));
     for (; server->worker_count < server->config->workers; ++server->worker_count) {
         struct sky_worker *worker =
@@ -267,6 +282,7 @@ static void destroy(struct sky_server *server)
     free(server->listeners);
     close_admin(server);
     sky_site_fini(&server->site);
+    sky_access_log_destroy(server->access_log);
     sky_reporter_destroy(server->reporter);
 }
 
@@ -285,7 +301,8 @@ int sky_server_run(const struct sky_config *config)
     sky_exchange_register(server.site.path);
     int status = 1;
     if (open_admin(&server, signal_fd) == 0 && open_listeners(&server) == 0 &&
-        make_workers(&server) == 0 && start_threads(&server) == 0) {
+        sky_access_log_open(&server.access_log, config) == 0 && make_workers(&server) == 0 &&
+        start_threads(&server) == 0) {
         run_until_finished(&server);
         status = 0;
     }

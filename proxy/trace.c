@@ -323,6 +323,17 @@ void sky_trace_stitch_data(struct sky_trace *trace, struct sky_text value, size_
         sky_stitch_data(trace->worker->stitch, &trace->entry, value, count);
 }
 
+void sky_trace_names(const struct sky_trace *trace, struct sky_trace_names *names)
+{
+    const struct sky_app_part *part = &trace->entry.part;
+    struct sky_text route = part->operation.len != 0 ? part->operation : part->head.operation;
+    *names = (struct sky_trace_names){
+        .trace_id = trace->trace_id,
+        .segment_id = sky_text(trace->segment_hex, SKY_ID_HEX),
+        .operation = route.len != 0 ? route : trace->operation,
+    };
+}
+
 /* Whether an undecided trace is reported. */
 static bool is_kept(const struct sky_trace *trace)
 {

@@ -46,6 +46,15 @@ void sky_trace_stitch(struct sky_trace *trace, struct sky_text value, size_t cou
  * share a token). Called only when there is such a field. */
 void sky_trace_stitch_data(struct sky_trace *trace, struct sky_text value, size_t count);
 
+/* What a log line says of a trace; the texts are the trace's. */
+struct sky_trace_names {
+    struct sky_text trace_id, segment_id, operation;
+};
+
+/* sky_trace_names: the operation as far as it is known: the helper's route once there is an answer.
+ */
+void sky_trace_names(const struct sky_trace *trace, struct sky_trace_names *names);
+
 /* sky_trace_end: the last byte is out, or the client has gone. The segment is packed now, or when
  * the helper's part has come. */
 void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outcome);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "proxy/access_log.h"
 #include "proxy/http1_back.h"
 #include "proxy/http1_front.h"
 #include "proxy/recycle.h"
@@ -137,6 +138,7 @@ static void build(const struct plan *plan)
     worker->front =
         sky_front_new(&worker->ctx, plan->site->globalconf.hosts, config, &worker->counters);
     sky_front_limit_bodies(worker->front, body_limit);
+    sky_front_log_to(worker->front, worker->access_pen);
     worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
     for (size_t i = 0; i < config->upstream_count; ++i)
         worker->upstreams[i] =
@@ -218,7 +220,8 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   .config = config,
                                   .reporter = shared->reporter,
                                   .ring = sky_reporter_ring(shared->reporter, index),
-                                  .sampling = shared->sampling};
+                                  .sampling = shared->sampling,
+                                  .access_pen = sky_access_log_pen(shared->access_log, index)};
     sky_ids_init(&worker->ids, entropy);
     sem_init(&worker->reached, 0, 0);
     sem_init(&worker->allowed, 0, 0);

@@ -15,6 +15,8 @@
 #include "proxy/site.h"
 #include "reporter/reporter.h"
 
+struct sky_access_log;
+struct sky_access_pen;
 struct sky_front;
 struct sky_sampling_window;
 struct sky_stitch;
@@ -29,6 +31,7 @@ struct sky_worker {
     struct sky_reporter *reporter;
     struct sky_ring *ring;
     struct sky_sampling_window *sampling; /* of all workers */
+    struct sky_access_pen *access_pen;    /* NULL: no access log */
     struct sky_front *front;
     struct sky_stitch *stitch;       /* NULL in gateway mode */
     struct sky_upstream **upstreams; /* one per config->upstreams */
@@ -51,6 +54,7 @@ struct sky_worker {
 struct sky_worker_shared {
     struct sky_reporter *reporter;
     struct sky_sampling_window *sampling;
+    struct sky_access_log *access_log; /* NULL: none */
 };
 
 /* sky_worker_of: the worker that a request belongs to. */

@@ -101,6 +101,12 @@ void sky_trace_stitch_data(struct sky_trace *trace, struct sky_text value, size_
     pthread_mutex_unlock(&mutex);
 }
 
+void sky_trace_names(const struct sky_trace *trace, struct sky_trace_names *names)
+{
+    (void)trace;
+    *names = (struct sky_trace_names){0};
+}
+
 void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outcome)
 {
     pthread_mutex_lock(&mutex);

@@ -25,7 +25,8 @@ static const struct mistake {
      "local, stitch, forwarded, limits, buffer, timeouts, unknown_host, workers, admin, log; did "
      "you mean "
      "agent.service?\n"},
-    {"log: {colour: red}\n", "shop.yaml:1:7: log.colour: unknown option; accepted: level\n"},
+    {"log: {colour: red}\n",
+     "shop.yaml:1:7: log.colour: unknown option; accepted: level, access, format, access_buffer\n"},
     {"reporter:\n  batch: {intervall: 1s}\n",
      "shop.yaml:2:11: reporter.batch.intervall: unknown option; accepted: interval, max; did you "
      "mean reporter.batch.interval?\n"},

@@ -91,6 +91,22 @@ static const struct sample {
     {"workers", "3", "3", NULL},
     {"workers", "0", NULL, "workers: \"0\" is too small; accepted: auto or a number, 1 to 1024"},
 
+    {"log.access", "false", "\"off\"", NULL},
+    {"log.access", "STDOUT", "\"stdout\"", NULL},
+    {"log.access", "syslog", "\"syslog\"", NULL},
+    {"log.access", "syslog:/run/log", "\"syslog:/run/log\"", NULL},
+    {"log.access", "/var/log/shop.log", "\"/var/log/shop.log\"", NULL},
+    {"log.access", "access.log", NULL,
+     "log.access: \"access.log\" is no absolute path; accepted: off, stdout, syslog, syslog:/path "
+     "or "
+     "a path that begins with /"},
+    {"log.access", "syslog:log", NULL,
+     "log.access: \"syslog:log\" is no absolute path; accepted: off, stdout, syslog, syslog:/path "
+     "or "
+     "a path that begins with /"},
+    {"log.format", "JSON", "\"json\"", NULL},
+    {"log.format", "nginx", NULL,
+     "log.format: \"nginx\" is not one of the words; accepted: common, combined, json"},
     {"agent.sampling.per_3_seconds", "5", "5", NULL},
     {"agent.sampling.per_3_seconds", "-1", "0", NULL},
     {"agent.sampling.per_3_seconds", "-", NULL,

@@ -46,7 +46,8 @@ def stack(error: BaseException) -> str:
 
 def _shortened(part: str) -> str:
     """A frame, or a message: a huge one must not crowd out the frames."""
-    return part if len(part) <= _MAX_MESSAGE else f"{part[:_MAX_MESSAGE]}...\n"
+    half = _MAX_MESSAGE // 2
+    return part if len(part) <= _MAX_MESSAGE else f"{part[:half]}...{part[-half:]}"
 
 
 def forget_own_frame(error: BaseException) -> None:

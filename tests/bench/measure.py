@@ -91,7 +91,9 @@ def machine() -> str:
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    return f"{models[0] if models else platform.machine()}, {len(models)} cores, Linux {platform.release()}, {today}"
+    model = models[0] if models else platform.machine()
+    kernel = platform.release().partition("-")[0]
+    return f"{model}, {len(models)} cores, Linux {kernel}, {today}"
 
 
 def first_line(*argv: str | Path) -> str:

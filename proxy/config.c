@@ -16,6 +16,7 @@
 #include "proxy/config_print.h"
 #include "proxy/config_problem.h"
 #include "proxy/config_read.h"
+#include "proxy/config_reporter.h"
 #include "proxy/config_workers.h"
 
 static void complain(struct sky_problems *problems, const char *option, const char *what,
@@ -50,27 +51,6 @@ static void complete_identity(struct sky_config *config, struct sky_problems *pr
     replace(&config->agent.service, service, problems);
 }
 
-static void complete_reporter(struct sky_config *config, struct sky_problems *problems)
-{
-    bool backend = config->reporter.backends.count > 0;
-    if (config->reporter.protocol == SKY_CONFIG_PROTOCOL_AUTO)
-        config->reporter.protocol = backend ? SKY_CONFIG_PROTOCOL_GRPC : SKY_CONFIG_PROTOCOL_LOCAL;
-    if (config->reporter.protocol != SKY_CONFIG_PROTOCOL_LOCAL && !backend)
-        complain(problems, "reporter.backends", "is empty, but reporter.protocol needs a backend",
-                 "SW_AGENT_COLLECTOR_BACKEND_SERVICES=oap:11800, or reporter.protocol local");
-    if (backend && strcmp(config->agent.name, sky_option_find("agent.service")->initial) == 0)
-        sky_problem_report(problems, &(struct sky_problem){
-                                         .option = "agent.service",
-                                         .value = config->agent.name,
-                                         .what = "is the default; name yours by --service or "
-                                                 "SW_AGENT_NAME",
-                                         .warning = true,
-                                     });
-    if (config->local.enabled == SKY_SWITCH_AUTO)
-        config->local.enabled =
-            config->reporter.protocol == SKY_CONFIG_PROTOCOL_LOCAL ? SKY_SWITCH_ON : SKY_SWITCH_OFF;
-}
-
 static void complete_lists(struct sky_config *config, struct sky_problems *problems)
 {
     if (config->listener_count == 0) {
@@ -101,7 +81,7 @@ static void complete_lists(struct sky_config *config, struct sky_problems *probl
 static void complete(struct sky_config *config, struct sky_problems *problems)
 {
     complete_identity(config, problems);
-    complete_reporter(config, problems);
+    sky_config_complete_reporter(config, problems);
     complete_lists(config, problems);
     if (config->workers == 0)
         config->workers = sky_workers_auto();

@@ -95,6 +95,10 @@ struct sky_config {
         enum sky_config_protocol protocol; /* auto is resolved when it was loaded */
         struct sky_strings backends;
         char *authentication; /* secret */
+        struct {
+            enum sky_switch enabled;                    /* auto is resolved when it was loaded */
+            char *ca, *certificate, *key, *server_name; /* "" for none */
+        } tls;
         size_t memory;
         uint32_t batch_interval_ms;
         size_t batch_max;

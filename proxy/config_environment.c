@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "proxy/config_list.h"
 #include "proxy/config_option.h"
@@ -21,12 +20,12 @@ struct variable {
     const char *value;
 };
 
-const struct sky_variable sky_variables[] = {
-#define SKY_VARIABLE(name, neutral, effect) {name, neutral, SKY_VARIABLE_##effect},
+static const char *const known[] = {
+#define SKY_VARIABLE(name) name,
 #include "proxy/environment.def"
 #undef SKY_VARIABLE
 };
-const size_t sky_variable_count = sizeof(sky_variables) / sizeof(sky_variables[0]);
+static const size_t known_count = sizeof(known) / sizeof(known[0]);
 
 /* Families of names that OAP reads (application.yml of 9 and 10), and the Python agent's family of
  * Kafka's. OAP's SW_AUTHENTICATION, SW_NAMESPACE and SW_SERVICE_NAME are left out on purpose: who
@@ -144,13 +143,13 @@ static const struct sky_option *find_alias(const char *name)
     return NULL;
 }
 
-static const struct sky_variable *find_known(const char *name)
+static bool is_known(const char *name)
 {
-    for (size_t i = 0; i < sky_variable_count; i++) {
-        if (strcmp(sky_variables[i].name, name) == 0)
-            return &sky_variables[i];
+    for (size_t i = 0; i < known_count; i++) {
+        if (strcmp(known[i], name) == 0)
+            return true;
     }
-    return NULL;
+    return false;
 }
 
 static bool is_foreign(const char *name)
@@ -230,24 +229,6 @@ static void set_alias(struct sky_config *config, const struct sky_option *option
     set(config, option, variable, value, problems);
 }
 
-static void apply_known(const struct sky_variable *entry, const char *value,
-                        struct sky_problems *problems)
-{
-    if (entry->effect == SKY_VARIABLE_SILENT || value[0] == '\0' ||
-        strcasecmp(value, entry->neutral) == 0)
-        return;
-    sky_problem_report(problems,
-                       &(struct sky_problem){
-                           .place = place,
-                           .option = entry->name,
-                           .what = entry->effect == SKY_VARIABLE_REFUSED
-                                       ? "is not part of this version"
-                                       : "is not part of this version: ignored",
-                           .accepted = entry->effect == SKY_VARIABLE_REFUSED ? "not set" : NULL,
-                           .warning = entry->effect == SKY_VARIABLE_IGNORED,
-                       });
-}
-
 static void apply_lists(struct sky_config *config, char *const *environment,
                         struct sky_problems *problems)
 {
@@ -319,8 +300,8 @@ static void warn_unknown(const char *name, struct sky_problems *problems)
         if (sky_options[i].alias != NULL)
             consider(&search, sky_options[i].alias);
     }
-    for (size_t i = 0; i < sky_variable_count; i++)
-        consider(&search, sky_variables[i].name);
+    for (size_t i = 0; i < known_count; i++)
+        consider(&search, known[i]);
     consider(&search, "SKYSTITCH_LISTEN");
     consider(&search, "SKYSTITCH_UPSTREAM");
     consider(&search, "SKYSTITCH_CONFIG");
@@ -333,17 +314,12 @@ static void warn_unknown(const char *name, struct sky_problems *problems)
                                  });
 }
 
-static void apply_rest(const struct variable *variable, struct sky_problems *problems)
+static void warn_of_rest(const char *name, struct sky_problems *problems)
 {
-    const char *name = variable->name;
-    if (find_own(name) != NULL || find_alias(name) != NULL ||
-        strcmp(name, "SKYSTITCH_LISTEN") == 0 || strcmp(name, "SKYSTITCH_UPSTREAM") == 0 ||
-        strcmp(name, "SKYSTITCH_CONFIG") == 0)
-        return;
-    const struct sky_variable *entry = find_known(name);
-    if (entry != NULL)
-        apply_known(entry, variable->value, problems);
-    else if (!is_foreign(name) && !is_service_link(name))
+    if (find_own(name) == NULL && find_alias(name) == NULL &&
+        strcmp(name, "SKYSTITCH_LISTEN") != 0 && strcmp(name, "SKYSTITCH_UPSTREAM") != 0 &&
+        strcmp(name, "SKYSTITCH_CONFIG") != 0 && !is_known(name) && !is_foreign(name) &&
+        !is_service_link(name))
         warn_unknown(name, problems);
 }
 
@@ -364,7 +340,7 @@ void sky_environment_apply(struct sky_config *config, char *const *environment,
     apply_lists(config, environment, problems);
     for (char *const *entry = environment; *entry != NULL; entry++) {
         if (read_variable(*entry, &variable))
-            apply_rest(&variable, problems);
+            warn_of_rest(variable.name, problems);
     }
 }
 

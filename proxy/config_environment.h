@@ -9,15 +9,6 @@
 #include "proxy/config.h"
 #include "proxy/config_problem.h"
 
-/* Names of the Python agent and of the helper that are known without being an option. */
-struct sky_variable {
-    const char *name, *neutral; /* values that say nothing: empty, and the neutral one */
-    enum { SKY_VARIABLE_SILENT, SKY_VARIABLE_IGNORED, SKY_VARIABLE_REFUSED } effect;
-};
-
-extern const struct sky_variable sky_variables[];
-extern const size_t sky_variable_count;
-
 /* sky_environment_apply: an own name beats the Python agent's. Unknown SW_* and SKYSTITCH_* names
  * get one warning each, those of the helper, of OAP and of Kubernetes' service links none. */
 void sky_environment_apply(struct sky_config *config, char *const *environment,

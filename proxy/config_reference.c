@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "proxy/config_command.h"
-#include "proxy/config_environment.h"
 #include "proxy/config_option.h"
 #include "proxy/config_print.h"
 #include "proxy/metrics.h"
@@ -161,20 +160,8 @@ static void write_environment(FILE *out)
         "with\n"
         "the name that was probably meant. Nothing is said about names of the helper in the app, "
         "of\n"
-        "OAP, or of Kubernetes' service links (`*_SERVICE_HOST`, `*_PORT*`).\n"
-        "\n"
-        "Names of the Python agent that this version cannot honour:\n"
-        "\n"
-        "| name | when set |\n"
-        "|---|---|\n",
+        "OAP, or of Kubernetes' service links (`*_SERVICE_HOST`, `*_PORT*`).\n",
         out);
-    for (size_t i = 0; i < sky_variable_count; i++) {
-        if (sky_variables[i].effect == SKY_VARIABLE_IGNORED)
-            fprintf(out, "| `%s` | a warning, then ignored |\n", sky_variables[i].name);
-        else if (sky_variables[i].effect == SKY_VARIABLE_REFUSED)
-            fprintf(out, "| `%s` | no start: it would not be what was asked for |\n",
-                    sky_variables[i].name);
-    }
 }
 
 static void write_access_log(FILE *out)

@@ -17,6 +17,7 @@
 
 #include "proxy/access_log.h"
 #include "proxy/admin.h"
+#include "proxy/config_reporter.h"
 #include "proxy/exchange.h"
 #include "proxy/http1_front.h"
 #include "proxy/identity.h"
@@ -49,6 +50,7 @@ static struct sky_reporter *make_reporter(const struct sky_config *config,
         .backends = (const char *const *)config->reporter.backends.items,
         .backend_count = config->reporter.backends.count,
         .authentication = config->reporter.authentication,
+        .tls = sky_config_tls(config),
         .service = config->agent.service,
         .instance = config->agent.instance,
         .properties = identity->properties,

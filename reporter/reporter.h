@@ -20,6 +20,15 @@ struct sky_property {
     const char *key, *value;
 };
 
+/* Calls of gRPC and REST over TLS. Paths are of PEM files; NULL and "" are none. They are read for
+ * each new connection, so renewed ones are used without a restart. */
+struct sky_tls {
+    bool enabled;
+    const char *ca;                /* who may sign the backend's certificate; none: system roots */
+    const char *certificate, *key; /* ours, with its chain: both or none */
+    const char *server_name;       /* that the certificate must bear; none: the address's host */
+};
+
 /* All pointers are borrowed for the reporter's whole life. */
 struct sky_reporter_options {
     enum sky_protocol protocol;
@@ -27,6 +36,7 @@ struct sky_reporter_options {
         *backends; /* "host:port" of gRPC, or of REST; ignored by SKY_PROTOCOL_LOCAL */
     size_t backend_count;
     const char *authentication; /* token, "" for none */
+    struct sky_tls tls;
     const char *service, *instance;
     const struct sky_property *properties;
     size_t property_count;

@@ -18,6 +18,8 @@
 #define MAX_ANSWER_BYTES (64u << 10)
 /* Calls are seconds apart; a name that moved is found again at the next. */
 #define DNS_CACHE_S 10L
+/* libcurl holds the parsed CAs for a day; a renewed file is to be seen sooner. */
+#define CA_CACHE_S 60L
 
 struct sky_transport {
     const struct sky_reporter_options *options;
@@ -75,11 +77,16 @@ bool sky_curl_header(struct sky_curl_call *call, const char *line)
     return true;
 }
 
+static bool is_given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
 bool sky_curl_authentication(const struct sky_reporter_options *options, struct sky_curl_call *call)
 {
     char *line;
 
-    if (options->authentication == NULL || options->authentication[0] == '\0')
+    if (!is_given(options->authentication))
         return true;
     if (asprintf(&line, "authentication: %s", options->authentication) < 0)
         return false;
@@ -91,13 +98,58 @@ bool sky_curl_authentication(const struct sky_reporter_options *options, struct 
 bool sky_curl_url(const struct sky_reporter_options *options, struct sky_curl_call *call,
                   const char *path)
 {
+    const char *backend = options->backends[call->call->backend];
     char *url;
+    int length;
 
-    if (asprintf(&url, "http://%s%s", options->backends[call->call->backend], path) < 0)
+    if (!options->tls.enabled)
+        length = asprintf(&url, "http://%s%s", backend, path);
+    else if (is_given(options->tls.server_name))
+        length =
+            asprintf(&url, "https://%s%s%s", options->tls.server_name, strrchr(backend, ':'), path);
+    else
+        length = asprintf(&url, "https://%s%s", backend, path);
+    if (length < 0)
         return false;
     bool is_set = curl_easy_setopt(call->easy, CURLOPT_URL, url) == CURLE_OK;
     free(url);
     return is_set;
+}
+
+/* The name goes into the URL, so that it is asked for (SNI), checked and sent as host; the
+ * connection goes to the backend all the same. */
+static bool connect_to_backend(const struct sky_reporter_options *options,
+                               struct sky_curl_call *call)
+{
+    char *mapping;
+
+    if (asprintf(&mapping, "::%s", options->backends[call->call->backend]) < 0)
+        return false;
+    call->connect_to = curl_slist_append(NULL, mapping);
+    free(mapping);
+    return call->connect_to != NULL &&
+           curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, call->connect_to) == CURLE_OK;
+}
+
+static bool set_tls(const struct sky_reporter_options *options, struct sky_curl_call *call)
+{
+    const struct sky_tls *tls = &options->tls;
+    CURL *easy = call->easy;
+
+    if (!tls->enabled)
+        return true;
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S);
+    if (is_given(tls->ca) && (curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca) != CURLE_OK ||
+                              /* or the system's roots would be trusted beside it */
+                              curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) != CURLE_OK))
+        return false;
+    if (is_given(tls->certificate) &&
+        (curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->certificate) != CURLE_OK ||
+         curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key) != CURLE_OK))
+        return false;
+    return !is_given(tls->server_name) || connect_to_backend(options, call);
 }
 
 static void set_common_options(struct sky_curl_call *call)
@@ -126,6 +178,7 @@ static void destroy_call(struct sky_curl_call *call)
         return;
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
+    curl_slist_free_all(call->connect_to);
     free(call->text);
     free(call);
 }
@@ -143,7 +196,8 @@ bool sky_curl_start(struct sky_transport *transport, struct sky_call *call)
     if (started->easy == NULL)
         goto fail;
     set_common_options(started);
-    if (!started->dialect->prepare(transport->options, started) ||
+    if (!set_tls(transport->options, started) ||
+        !started->dialect->prepare(transport->options, started) ||
         curl_easy_setopt(started->easy, CURLOPT_HTTPHEADER, started->headers) != CURLE_OK ||
         curl_multi_add_handle(transport->multi, started->easy) != CURLM_OK)
         goto fail;

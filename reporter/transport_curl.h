@@ -19,6 +19,7 @@ struct sky_curl_call {
     struct sky_curl_call *next; /* of the transport's list */
     CURL *easy;
     struct curl_slist *headers;
+    struct curl_slist *connect_to; /* where the URL does not say it */
     uint64_t body_bytes;
     uint64_t read_bytes;     /* of the body, by libcurl so far */
     uint64_t received_bytes; /* of the answer's body */
@@ -54,7 +55,8 @@ bool sky_curl_wait(struct sky_transport *transport, int wake_fd, int timeout_ms)
 void sky_curl_cancel(struct sky_transport *transport, struct sky_call *call);
 void sky_curl_destroy(struct sky_transport *transport);
 
-/* sky_curl_url: sets http://<backend><path>. false: memory is out. */
+/* sky_curl_url: sets http[s]://<backend><path>, with the server_name of TLS for its host. false:
+ * memory is out. */
 bool sky_curl_url(const struct sky_reporter_options *options, struct sky_curl_call *call,
                   const char *path);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gRPC over cleartext HTTP/2, framed by us: a batch is one `collect` call whose messages are all in
+/* gRPC over HTTP/2, framed by us: a batch is one `collect` call whose messages are all in
  * memory, so its length is known and the stream ends with it (skywalking-protocol 4). */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #define FRAME_HEAD_BYTES 5
 
 /* libcurl 7.88.1 fails each second request on a cleartext HTTP/2 connection (curl issue
- * 10634); 7.88.2 never was, 8.0.0 has it right. */
+ * 10634); 7.88.2 never was, 8.0.0 has it right. Over TLS all do. */
 #define FIXED_REUSE_VERSION 0x080000
 
 static const char *const paths[] = {
@@ -87,9 +87,12 @@ static void set_body(struct sky_curl_call *call)
 
 static bool prepare(const struct sky_reporter_options *options, struct sky_curl_call *call)
 {
-    bool can_reuse = curl_version_info(CURLVERSION_NOW)->version_num >= FIXED_REUSE_VERSION;
+    bool is_tls = options->tls.enabled;
+    bool can_reuse =
+        is_tls || curl_version_info(CURLVERSION_NOW)->version_num >= FIXED_REUSE_VERSION;
 
-    curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+    curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION,
+                     (long)(is_tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE));
     curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, can_reuse ? 0L : 1L);
     curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, can_reuse ? 0L : 1L);
     curl_easy_setopt(call->easy, CURLOPT_PIPEWAIT, 1L);

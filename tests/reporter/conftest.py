@@ -18,12 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def drive(request: pytest.FixtureRequest) -> Iterator[Callable[..., Drive]]:
+def drive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Drive]]:
     """Starts a reporter: drive("127.0.0.1:1", batch=1000)."""
     started: list[Drive] = []
 
     def start(*backends: str, **options: object) -> Drive:
-        started.append(Drive(request.config.getoption("--drive"), backends, options))
+        log_path = tmp_path / f"drive-{len(started)}.log"
+        started.append(Drive(request.config.getoption("--drive"), backends, options, log_path))
         return started[-1]
 
     yield start

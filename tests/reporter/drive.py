@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,12 +23,18 @@ def wait_until(condition: Callable[[], bool], what: Callable[[], object]) -> Non
 
 
 class Drive:
-    def __init__(self, program: Path, backends: Sequence[str], options: dict[str, object]) -> None:
+    def __init__(self, program: Path, backends: Sequence[str], options: dict[str, object], log_path: Path) -> None:
         arguments = [f"backend={backend}" for backend in backends]
         arguments += [f"{key}={value}" for key, value in options.items()]
-        self.process = subprocess.Popen(
-            [program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.log_path = log_path
+        with log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+
+    def log(self) -> str:
+        """What it has said on stderr so far."""
+        return self.log_path.read_text()
 
     def ask(self, line: str) -> str:
         self.process.stdin.write(line + "\n")
@@ -72,6 +79,7 @@ class Drive:
         finally:
             self.process.kill()
             self.process.stdout.close()
+            print(self.log(), file=sys.stderr)
 
 
 def missing(counters: dict[str, int]) -> int:

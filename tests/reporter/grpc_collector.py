@@ -32,7 +32,7 @@ def take_all(collector: Collector, segments: Iterator[SegmentObject], context: g
 class Collector(TraceSegmentReportServiceServicer, ManagementServiceServicer):
     """Takes everything, unless `collect_by` or `manage_by` is set to do otherwise."""
 
-    def __init__(self, port: int = 0, **options: int) -> None:
+    def __init__(self, port: int = 0, credentials: grpc.ServerCredentials | None = None, **options: int) -> None:
         self.lock = threading.Lock()
         self.segments: list[SegmentObject] = []
         self.calls: Counter[str] = Counter()
@@ -40,6 +40,8 @@ class Collector(TraceSegmentReportServiceServicer, ManagementServiceServicer):
         self.properties: list[InstanceProperties] = []
         self.pings: list[InstancePingPkg] = []
         self.order: list[str] = []
+        self.peers: set[str] = set()
+        self.peer_names: set[bytes] = set()  # of client certificates
         self.collect_by: Collect = take_all
         self.manage_by: Callable[[grpc.ServicerContext], None] = lambda context: None
         self.released = threading.Event()
@@ -49,7 +51,11 @@ class Collector(TraceSegmentReportServiceServicer, ManagementServiceServicer):
         )
         add_TraceSegmentReportServiceServicer_to_server(self, self.server)
         add_ManagementServiceServicer_to_server(self, self.server)
-        self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        if credentials is None:
+            self.port = self.server.add_insecure_port(address)
+        else:
+            self.port = self.server.add_secure_port(address, credentials)
         assert self.port, f"port {port} is taken"
         self.address = f"127.0.0.1:{self.port}"
         self.server.start()
@@ -74,6 +80,8 @@ class Collector(TraceSegmentReportServiceServicer, ManagementServiceServicer):
             self.calls[name] += 1
             self.order.append(name)
             self.metadata[name] = dict(context.invocation_metadata())
+            self.peers.add(context.peer())
+            self.peer_names.update(context.peer_identities() or ())
 
     def collect(self, request_iterator: Iterator[SegmentObject], context: grpc.ServicerContext) -> Commands:
         self.note("collect", context)

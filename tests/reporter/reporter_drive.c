@@ -49,6 +49,16 @@ static bool set_option(const char *key, const char *value)
         backends[options.backend_count++] = value;
     else if (strcmp(key, "token") == 0)
         options.authentication = value;
+    else if (strcmp(key, "tls") == 0)
+        options.tls.enabled = strcmp(value, "on") == 0;
+    else if (strcmp(key, "tls_ca") == 0)
+        options.tls.ca = value;
+    else if (strcmp(key, "tls_certificate") == 0)
+        options.tls.certificate = value;
+    else if (strcmp(key, "tls_key") == 0)
+        options.tls.key = value;
+    else if (strcmp(key, "tls_server_name") == 0)
+        options.tls.server_name = value;
     else if (strcmp(key, "memory") == 0)
         options.memory_bytes = strtoul(value, NULL, 10);
     else if (strcmp(key, "batch") == 0)

@@ -62,12 +62,11 @@ static const struct sample {
     {"SW_AGENT_NAME=", "", false},
     {"SW_AGENT_FORCE_TLS=", "", false},
     {"SW_AGENT_FORCE_TLS=False", "", false},
+    {"SW_AGENT_FORCE_TLS=True", "", false},
     {"SW_SAMPLE_N_PER_3_SECS=0", "", false},
     {"SW_SAMPLE_N_PER_3_SECS=5", "", false},
     {"SW_AGENT_COLLECTOR_BACKEND_SERVICES=oap_host:oap_port", "", false},
     /* what this version cannot do */
-    {"SW_AGENT_FORCE_TLS=true",
-     "environment: SW_AGENT_FORCE_TLS: is not part of this version; accepted: not set\n", true},
     {"SW_AGENT_INSTANCE_PROPERTIES_JSON={\"team\": 3}",
      "environment: SW_AGENT_INSTANCE_PROPERTIES_JSON: \"{\\\"team\\\": 3}\" is no JSON object of "
      "texts; accepted: as {\"team\": \"shop\"}\n",

@@ -50,6 +50,20 @@ static const struct sample {
     {ARGUMENTS("--upstream", "a:1", "--set", "reporter.protocol=grpc"),
      "reporter.backends: is empty, but reporter.protocol needs a backend; accepted: "
      "SW_AGENT_COLLECTOR_BACKEND_SERVICES=oap:11800, or reporter.protocol local\n"},
+    {ARGUMENTS("--upstream", "a:1", "--service", "shop", "--set", "reporter.backends=oap:11800",
+               "--set", "reporter.tls.ca=/nowhere/ca.pem"),
+     "reporter.tls.ca: /nowhere/ca.pem: No such file or directory\n"},
+    {ARGUMENTS("--upstream", "a:1", "--service", "shop", "--set", "reporter.backends=oap:11800",
+               "--set", "reporter.tls.ca=/dev/null"),
+     "reporter.tls.ca: /dev/null: no certificate or crl found\n"},
+    {ARGUMENTS("--upstream", "a:1", "--service", "shop", "--set", "reporter.backends=oap:11800",
+               "--set", "reporter.tls.certificate=/a.pem"),
+     "reporter.tls.key: is not given, but certificate is\n"},
+    {ARGUMENTS("--upstream", "a:1", "--service", "shop", "--set", "reporter.backends=oap:11800",
+               "--set", "reporter.tls.enabled=off", "--set", "reporter.tls.server_name=oap"),
+     "reporter.tls.enabled: is off, but other options of reporter.tls are set; accepted: on or "
+     "auto, or without them\n"},
+    {ARGUMENTS("--upstream", "a:1", "--set", "reporter.tls.ca=/nowhere/ca.pem"), ""},
     {ARGUMENTS("--upstream", "a:1", "--set", "reporter.backends=oap:11800"),
      "warning: agent.service: \"skystitch\" is the default; name yours by --service or "
      "SW_AGENT_NAME\n"},

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reporter's part of the configuration: what only the whole tells, and how the reporter wants
+ * it. */
+#ifndef SKY_PROXY_CONFIG_REPORTER_H
+#define SKY_PROXY_CONFIG_REPORTER_H
+
+#include "proxy/config.h"
+#include "proxy/config_problem.h"
+#include "reporter/reporter.h"
+
+/* sky_config_complete_reporter: resolves what is auto, reports what does not fit together and files
+ * that cannot be used. */
+void sky_config_complete_reporter(struct sky_config *config, struct sky_problems *problems);
+
+/* sky_config_tls: borrows from the configuration. */
+struct sky_tls sky_config_tls(const struct sky_config *config);
+
+#endif

@@ -41,8 +41,22 @@ struct sky_sampling_config {
     uint32_t keep_slower_than_ms; /* 0: off */
 };
 
+struct sky_certificate_config {
+    char *certificate, *key; /* files */
+};
+
+enum sky_client_auth { SKY_CLIENT_AUTH_REQUIRE, SKY_CLIENT_AUTH_OPTIONAL };
+
+struct sky_tls_config {
+    struct sky_certificate_config *certificates;
+    size_t certificate_count; /* 0: no TLS */
+    char *client_ca;          /* file; NULL: clients are not asked for certificates */
+    enum sky_client_auth client_auth;
+};
+
 struct sky_listener_config {
     struct sky_address address;
+    struct sky_tls_config tls;
 };
 
 struct sky_upstream_config {
@@ -130,10 +144,11 @@ struct sky_config {
         char *directory; /* of the unlinked files */
     } buffer;
     struct {
-        uint32_t header_ms; /* from the first byte of a head to its end */
-        uint32_t body_ms;   /* without a byte of the body */
-        uint32_t write_ms;  /* without a byte taken by the client */
-        uint32_t idle_ms;   /* between requests */
+        uint32_t handshake_ms; /* of TLS */
+        uint32_t header_ms;    /* from the first byte of a head to its end */
+        uint32_t body_ms;      /* without a byte of the body */
+        uint32_t write_ms;     /* without a byte taken by the client */
+        uint32_t idle_ms;      /* between requests */
         uint32_t connect_ms;
         uint32_t response_ms; /* without a byte of the upstream */
         uint32_t upstream_idle_ms;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "proxy/config_list.h"
+#include "proxy/config_listen.h"
 #include "proxy/config_option.h"
 #include "proxy/config_route.h"
 #include "proxy/config_yaml.h"
@@ -34,21 +35,7 @@ static void report(const struct file *file, const yaml_node_t *node, const char 
 
 static void read_listen(struct file *file, const yaml_node_t *node)
 {
-    const yaml_node_t *item;
-    sky_config_clear_listeners(file->config);
-    for (size_t i = 0; (item = sky_yaml_item(&file->yaml, node, i)) != NULL; i++) {
-        struct sky_yaml_member address = {.name = "address", .required = true, .value = item};
-        if (item->type == YAML_MAPPING_NODE) {
-            address.value = NULL;
-            if (!sky_yaml_read_members(&file->yaml, item, "listen", &address, 1, "{address: ADDR}"))
-                continue;
-        }
-        const char *text =
-            sky_yaml_text(&file->yaml, address.value, "listen", SKY_ACCEPTED_ADDRESS);
-        const char *problem = text != NULL ? sky_config_add_listener(file->config, text) : NULL;
-        if (problem != NULL)
-            report(file, address.value, "listen", text, problem, SKY_ACCEPTED_ADDRESS);
-    }
+    sky_config_read_listen(file->config, &file->yaml, node);
 }
 
 static void read_servers(struct file *file, const yaml_node_t *node, const char *path,

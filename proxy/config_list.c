@@ -16,7 +16,7 @@ static const char out_of_memory[] = "memory is out";
 
 const char *sky_config_add_listener(struct sky_config *config, const char *address)
 {
-    struct sky_listener_config listener;
+    struct sky_listener_config listener = {0};
     const char *problem = sky_address_parse(address, &listener.address);
     if (problem != NULL)
         return problem;
@@ -35,6 +35,25 @@ const char *sky_config_add_listener(struct sky_config *config, const char *addre
     config->listeners = grown;
     config->listeners[config->listener_count++] = listener;
     return NULL;
+}
+
+const char *sky_config_add_certificate(struct sky_tls_config *tls, const char *certificate,
+                                       const char *key)
+{
+    struct sky_certificate_config *grown =
+        realloc(tls->certificates, (tls->certificate_count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return out_of_memory;
+    tls->certificates = grown;
+    struct sky_certificate_config *added = &grown[tls->certificate_count];
+    *added = (struct sky_certificate_config){strdup(certificate), strdup(key)};
+    if (added->certificate != NULL && added->key != NULL) {
+        tls->certificate_count++;
+        return NULL;
+    }
+    free(added->certificate);
+    free(added->key);
+    return out_of_memory;
 }
 
 struct sky_upstream_config *sky_config_find_upstream(const struct sky_config *config,
@@ -179,10 +198,22 @@ const char *sky_config_add_route(struct sky_config *config, const char *host, co
     return problem;
 }
 
+static void tls_fini(struct sky_tls_config *tls)
+{
+    for (size_t i = 0; i < tls->certificate_count; i++) {
+        free(tls->certificates[i].certificate);
+        free(tls->certificates[i].key);
+    }
+    free(tls->certificates);
+    free(tls->client_ca);
+}
+
 void sky_config_clear_listeners(struct sky_config *config)
 {
-    for (size_t i = 0; i < config->listener_count; i++)
+    for (size_t i = 0; i < config->listener_count; i++) {
         sky_address_fini(&config->listeners[i].address);
+        tls_fini(&config->listeners[i].tls);
+    }
     free(config->listeners);
     config->listeners = NULL;
     config->listener_count = 0;

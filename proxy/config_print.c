@@ -37,12 +37,32 @@ static bool add_options(json_t *tree, const struct sky_config *config)
     return true;
 }
 
+static json_t *tls_of(const struct sky_tls_config *tls)
+{
+    json_t *certificates = json_array();
+    for (size_t i = 0; i < tls->certificate_count; i++)
+        json_array_append_new(certificates, json_pack("{s:s, s:s}", "certificate",
+                                                      tls->certificates[i].certificate, "key",
+                                                      tls->certificates[i].key));
+    json_t *shown = json_pack("{s:o}", "certificates", certificates);
+    if (tls->client_ca != NULL) {
+        bool required = tls->client_auth == SKY_CLIENT_AUTH_REQUIRE;
+        json_object_set_new(shown, "client_ca", json_string(tls->client_ca));
+        json_object_set_new(shown, "client_auth", json_string(required ? "require" : "optional"));
+    }
+    return shown;
+}
+
 static json_t *listeners_of(const struct sky_config *config)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < config->listener_count; i++)
-        json_array_append_new(list,
-                              json_pack("{s:s}", "address", config->listeners[i].address.text));
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct sky_listener_config *listener = &config->listeners[i];
+        json_t *shown = json_pack("{s:s}", "address", listener->address.text);
+        if (listener->tls.certificate_count != 0)
+            json_object_set_new(shown, "tls", tls_of(&listener->tls));
+        json_array_append_new(list, shown);
+    }
     return list;
 }
 

@@ -101,6 +101,39 @@ static void write_lists(FILE *out)
         out);
 }
 
+static void write_tls(FILE *out)
+{
+    fputs("\n"
+          "## TLS\n"
+          "\n"
+          "```yaml\n"
+          "listen:\n"
+          "  - address: \":443\"\n"
+          "    tls:\n"
+          "      certificates:\n"
+          "        - {certificate: /etc/tls/shop.pem, key: /etc/tls/shop.key}\n"
+          "        - {certificate: /etc/tls/admin.pem, key: /etc/tls/admin.key}\n"
+          "      client_ca: /etc/tls/clients.pem\n"
+          "      client_auth: optional\n"
+          "```\n"
+          "\n"
+          "| member of `tls` | meaning |\n"
+          "|---|---|\n"
+          "| `certificate`, `key` | Files in PEM: the certificate with its intermediate ones "
+          "behind it, and its key without a password. |\n"
+          "| `certificates` | Such pairs for several hosts. A client gets the first whose "
+          "certificate is for the host that it names (SNI), else the first of all. |\n"
+          "| `client_ca` | Certificates that sign those of clients. When given, clients are asked "
+          "for one. |\n"
+          "| `client_auth` | `require` (when not given): no handshake without a sound certificate. "
+          "`optional`: one without is taken, one with a bad one is not. |\n"
+          "\n"
+          "TLS 1.2 and 1.3, ciphers with forward secrecy and AEAD only, HTTP/1.1. Files are read "
+          "at\n"
+          "start; `--check` reads them too.\n",
+          out);
+}
+
 static void write_routes(FILE *out)
 {
     fputs(
@@ -257,6 +290,7 @@ void sky_config_write_reference(FILE *out)
     fputs("```\n\n", out);
     write_options(out);
     write_lists(out);
+    write_tls(out);
     write_routes(out);
     write_environment(out);
     write_access_log(out);

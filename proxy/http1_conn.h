@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of http1_front: one client connection. Private to http1_front.c (the connection's life),
- * http1_request.c (from bytes to a running request) and http1_response.c (from h2o_send to bytes).
+ * http1_io.c (bytes in and out), http1_request.c (from bytes to a running request) and
+ * http1_response.c (from h2o_send to bytes).
  *
  *              head whole, no body
  *        +-------------------------------+
@@ -10,6 +11,8 @@
  *        |        +---- refused -------^  |
  *        +--------------------------------+
  *              answer out, keep-alive
+ *
+ * With TLS a state HANDSHAKE stands before IDLE.
  *
  * RUNNING: a handler has the request, or an answer of the front's own is on its way; reading goes
  * on all the while. Any state can end in a close. */
@@ -36,8 +39,8 @@ struct sky_front {
     struct sky_head_limits limits;
     struct sky_body_settings body;
     /* one list a duration */
-    h2o_timeout_t idle_timeout, head_timeout, body_timeout, write_timeout, linger_timeout,
-        drain_timeout;
+    h2o_timeout_t handshake_timeout, idle_timeout, head_timeout, body_timeout, write_timeout,
+        linger_timeout, drain_timeout;
     h2o_linklist_t conns;
     _Atomic size_t conn_count;
     bool draining;
@@ -46,9 +49,10 @@ struct sky_front {
 };
 
 enum sky_conn_state {
-    SKY_CONN_IDLE, /* no byte of a request */
-    SKY_CONN_HEAD, /* a part of a head */
-    SKY_CONN_BODY, /* the body is coming in */
+    SKY_CONN_HANDSHAKE, /* of TLS; then IDLE */
+    SKY_CONN_IDLE,      /* no byte of a request */
+    SKY_CONN_HEAD,      /* a part of a head */
+    SKY_CONN_BODY,      /* the body is coming in */
     SKY_CONN_RUNNING,
     SKY_CONN_LINGER /* our side is shut; what still comes is read and dropped */
 };
@@ -61,13 +65,26 @@ enum sky_conn_then {
     SKY_THEN_CUT      /* the answer cannot be completed: close, so that the client sees it */
 };
 
+struct sky_conn;
+
+/* How bytes move; each as the system call, -1 and errno when it fails. */
+struct sky_conn_io {
+    ssize_t (*receive)(struct sky_conn *conn, char *bytes, size_t size);     /* recv(2) */
+    ssize_t (*send)(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count); /* sendmsg(2) */
+    void (*shut)(struct sky_conn *conn);           /* shutdown(2) of our side */
+    int64_t (*handed_over)(struct sky_conn *conn); /* bytes to the kernel, as SIOCOUTQ counts */
+};
+
 struct sky_conn {
     h2o_conn_t super; /* first: h2o_conn_t is what h2o knows of a connection */
     struct sky_front *front;
     h2o_socket_t *sock;
+    const struct sky_conn_io *io;
+    SSL *ssl;                    /* the socket's; NULL: plain, or no ClientHello yet */
     h2o_linklist_t link;         /* of front->conns */
     h2o_timeout_entry_t timer;   /* the state's, on one of the front's lists */
     h2o_timeout_entry_t settler; /* runs sky_conn_settle from the loop */
+    h2o_timeout_entry_t reader;  /* reads once more: the rest is in conn->ssl, not in the socket */
     enum sky_conn_state state;
     struct timeval
         read_at; /* of the last bytes read while neither a head nor a body was coming in */
@@ -125,9 +142,22 @@ void sky_conn_close(struct sky_conn *conn);
 /* sky_conn_reset: close by RST, for what must not look like an end. */
 void sky_conn_reset(struct sky_conn *conn);
 
+/* sky_conn_begin: waits for the first request; conn may be gone afterwards. */
+void sky_conn_begin(struct sky_conn *conn);
+
+/* sky_conn_peer: the client's address for a log line. */
+const char *sky_conn_peer(struct sky_conn *conn, char host[NI_MAXHOST]);
+
 /* sky_conn_finish: the answer is out. True: the next request may be read; false: conn lingers, or
  * is gone. */
 bool sky_conn_finish(struct sky_conn *conn);
+
+/* ---- http1_io.c ---- */
+
+extern const struct sky_conn_io sky_conn_plain;
+
+/* sky_conn_shake_hands: of TLS; conn->io is that of TLS afterwards, and conn begins. */
+void sky_conn_shake_hands(struct sky_conn *conn, SSL_CTX *ctx);
 
 /* ---- http1_request.c ---- */
 

@@ -35,7 +35,9 @@
 
 static void on_idle_timeout(h2o_timeout_entry_t *entry);
 static void on_linger_timeout(h2o_timeout_entry_t *entry);
+static void on_rest(h2o_timeout_entry_t *entry);
 static void on_read(h2o_socket_t *sock, const char *err);
+static void on_bytes(struct sky_conn *conn);
 
 /* ---- what h2o asks a connection ---- */
 
@@ -81,6 +83,18 @@ void sky_conn_set_timer(struct sky_conn *conn, h2o_timeout_t *list, h2o_timeout_
     h2o_timeout_link(conn->super.ctx->loop, list, &conn->timer);
 }
 
+const char *sky_conn_peer(struct sky_conn *conn, char host[NI_MAXHOST])
+{
+    struct sockaddr_storage peer;
+    socklen_t len = h2o_socket_getpeername(conn->sock, (struct sockaddr *)&peer);
+
+    if (len == 0 || peer.ss_family == AF_UNIX)
+        return "a unix socket";
+    if (h2o_socket_getnumerichost((struct sockaddr *)&peer, len, host) == SIZE_MAX)
+        host[0] = '\0';
+    return host;
+}
+
 /* ---- begin and end ---- */
 
 static void on_settle(h2o_timeout_entry_t *entry)
@@ -109,6 +123,7 @@ void sky_conn_close(struct sky_conn *conn)
     assert(!conn->dispatching);
     h2o_timeout_unlink(&conn->timer);
     h2o_timeout_unlink(&conn->settler);
+    h2o_timeout_unlink(&conn->reader);
     dispose_request(conn);
     h2o_socket_close(conn->sock);
     h2o_linklist_unlink(&conn->link);
@@ -121,14 +136,19 @@ void sky_conn_reset(struct sky_conn *conn)
     struct linger now = {.l_onoff = 1, .l_linger = 0};
 
     setsockopt(h2o_socket_get_fd(conn->sock), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    if (conn->ssl != NULL) /* a close_notify would look like an end */
+        SSL_set_quiet_shutdown(conn->ssl, 1);
     sky_conn_close(conn);
 }
 
 static void resume_reading(struct sky_conn *conn)
 {
-    if (conn->reading_paused)
-        h2o_socket_read_start(conn->sock, on_read);
+    if (!conn->reading_paused)
+        return;
     conn->reading_paused = false;
+    h2o_socket_read_start(conn->sock, on_read);
+    if (conn->ssl != NULL && !h2o_timeout_is_linked(&conn->reader))
+        h2o_timeout_link(conn->super.ctx->loop, &conn->super.ctx->zero_timeout, &conn->reader);
 }
 
 static void pause_reading(struct sky_conn *conn)
@@ -152,7 +172,7 @@ static void linger(struct sky_conn *conn)
     conn->state = SKY_CONN_LINGER;
     conn->linger_until_ms = h2o_now(conn->super.ctx->loop) + LINGER_MS;
     h2o_buffer_consume(&conn->sock->input, conn->sock->input->size);
-    shutdown(h2o_socket_get_fd(conn->sock), SHUT_WR);
+    conn->io->shut(conn);
     resume_reading(conn);
     wait_for_silence(conn);
 }
@@ -184,7 +204,7 @@ bool sky_conn_finish(struct sky_conn *conn)
     return true;
 }
 
-void sky_front_accept(struct sky_front *front, h2o_socket_t *sock)
+static struct sky_conn *new_conn(struct sky_front *front, h2o_socket_t *sock)
 {
     struct timeval now = *h2o_get_timestamp(front->ctx, NULL, NULL);
     struct sky_conn *conn = (struct sky_conn *)h2o_create_connection(sizeof *conn, front->ctx,
@@ -194,15 +214,35 @@ void sky_front_accept(struct sky_front *front, h2o_socket_t *sock)
            offsetof(struct sky_conn, req) - sizeof conn->super);
     conn->front = front;
     conn->sock = sock;
+    conn->io = &sky_conn_plain;
     conn->settler.cb = on_settle;
+    conn->reader.cb = on_rest;
     init_request(conn);
     h2o_linklist_insert(&front->conns, &conn->link);
     atomic_fetch_add_explicit(&front->conn_count, 1, memory_order_relaxed);
-    wait_idle(conn);
     sock->data = conn;
+    return conn;
+}
+
+void sky_conn_begin(struct sky_conn *conn)
+{
+    conn->state = SKY_CONN_IDLE;
+    wait_idle(conn);
     /* We read ourselves: libh2o's loop reads for as long as there is something, without a bound. */
-    h2o_socket_dont_read(sock, 1);
-    h2o_socket_read_start(sock, on_read);
+    h2o_socket_dont_read(conn->sock, 1);
+    h2o_socket_read_start(conn->sock, on_read);
+    if (conn->sock->input->size != 0) /* came with the last bytes of the handshake */
+        on_bytes(conn);
+}
+
+void sky_front_accept(struct sky_front *front, h2o_socket_t *sock)
+{
+    sky_conn_begin(new_conn(front, sock));
+}
+
+void sky_front_accept_tls(struct sky_front *front, h2o_socket_t *sock, SSL_CTX *ctx)
+{
+    sky_conn_shake_hands(new_conn(front, sock), ctx);
 }
 
 /* ---- timers ---- */
@@ -240,7 +280,7 @@ void sky_conn_on_write_timeout(h2o_timeout_entry_t *entry)
     int unsent = 0;
 
     ioctl(h2o_socket_get_fd(conn->sock), SIOCOUTQ, &unsent);
-    int64_t taken = (int64_t)conn->sock->bytes_written - unsent;
+    int64_t taken = conn->io->handed_over(conn) - unsent;
     if (taken > conn->taken_bytes) {
         conn->taken_bytes = taken;
         sky_conn_set_timer(conn, &conn->front->write_timeout, sky_conn_on_write_timeout);
@@ -265,7 +305,7 @@ static ssize_t receive(struct sky_conn *conn)
     }
     if (conn->state == SKY_CONN_RUNNING && room.len > SKY_CONN_READ_AHEAD - (*input)->size)
         room.len = SKY_CONN_READ_AHEAD - (*input)->size;
-    ssize_t got = recv(h2o_socket_get_fd(conn->sock), room.base, room.len, 0);
+    ssize_t got = conn->io->receive(conn, room.base, room.len);
     if (got > 0)
         (*input)->size += (size_t)got;
     return got;
@@ -289,6 +329,8 @@ static void take_time(struct timeval *at)
 static void on_bytes(struct sky_conn *conn)
 {
     switch (conn->state) {
+    case SKY_CONN_HANDSHAKE:
+        break;
     case SKY_CONN_IDLE:
         take_time(&conn->read_at);
         sky_conn_advance(conn);
@@ -342,6 +384,14 @@ static void on_read(h2o_socket_t *sock, const char *err)
         on_end(conn, true);
 }
 
+static void on_rest(h2o_timeout_entry_t *entry)
+{
+    struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, reader, entry);
+
+    if (!conn->reading_paused)
+        on_read(conn->sock, NULL);
+}
+
 /* ---- the front ---- */
 
 void sky_front_prepare(h2o_globalconf_t *config)
@@ -381,6 +431,7 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
                                              config->buffer.directory, open, write};
     front->fields = h2o_mem_alloc(sizeof *front->fields * config->limits.header_fields);
     h2o_linklist_init_anchor(&front->conns);
+    h2o_timeout_init(ctx->loop, &front->handshake_timeout, config->timeouts.handshake_ms);
     h2o_timeout_init(ctx->loop, &front->idle_timeout, config->timeouts.idle_ms);
     h2o_timeout_init(ctx->loop, &front->head_timeout, config->timeouts.header_ms);
     h2o_timeout_init(ctx->loop, &front->body_timeout, config->timeouts.body_ms);
@@ -428,6 +479,7 @@ void sky_front_destroy(struct sky_front *front)
     h2o_loop_t *loop = front->ctx->loop;
 
     sky_front_close_all(front);
+    h2o_timeout_dispose(loop, &front->handshake_timeout);
     h2o_timeout_dispose(loop, &front->idle_timeout);
     h2o_timeout_dispose(loop, &front->head_timeout);
     h2o_timeout_dispose(loop, &front->body_timeout);

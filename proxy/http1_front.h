@@ -40,6 +40,14 @@ void sky_front_log_to(struct sky_front *front, struct sky_access_pen *pen);
  * request runs counts as gone, as with nginx: the two cannot be told apart. */
 void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);
 
+/* sky_front_prepare_tls: a context is for sky_front_accept_tls from now on, and for nothing else.
+ * Before its first use. */
+void sky_front_prepare_tls(SSL_CTX *ctx);
+
+/* sky_front_accept_tls: the same after a TLS handshake; the context is borrowed for it. SIGPIPE has
+ * to be ignored. */
+void sky_front_accept_tls(struct sky_front *front, h2o_socket_t *sock, SSL_CTX *ctx);
+
 /* sky_front_drain: idle connections close after a second without a request, since one may be on its
  * way; others after the answer under way, which says Connection: close. */
 void sky_front_drain(struct sky_front *front);

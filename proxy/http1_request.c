@@ -34,21 +34,18 @@ static h2o_iovec_t iovec_of(struct sky_text text)
 static void log_refusal(struct sky_conn *conn, const struct sky_refusal_row *row)
 {
     static struct sky_log_limit limit;
-    struct sockaddr_storage peer;
-    char host[NI_MAXHOST] = "a unix socket";
-    socklen_t len = h2o_socket_getpeername(conn->sock, (struct sockaddr *)&peer);
+    char host[NI_MAXHOST];
 
-    if (len != 0 && peer.ss_family != AF_UNIX &&
-        h2o_socket_getnumerichost((struct sockaddr *)&peer, len, host) == SIZE_MAX)
-        host[0] = '\0';
-    sky_log_limited(&limit, SKY_LOG_INFO, "request of %s refused with %d (%s)", host, row->status,
-                    row->name);
+    sky_log_limited(&limit, SKY_LOG_INFO, "request of %s refused with %d (%s)",
+                    sky_conn_peer(conn, host), row->status, row->name);
 }
 
 /* Enough of a request for loggers, even when nothing of it could be read. */
-static void fill_line(h2o_req_t *req, const struct sky_head *head)
+static void fill_line(struct sky_conn *conn, const struct sky_head *head)
 {
-    req->input.scheme = &H2O_URL_SCHEME_HTTP;
+    h2o_req_t *req = &conn->req;
+
+    req->input.scheme = conn->ssl != NULL ? &H2O_URL_SCHEME_HTTPS : &H2O_URL_SCHEME_HTTP;
     req->version = head != NULL && !head->http11 ? 0x100 : 0x101;
     if (head == NULL || head->method.len == 0) {
         req->input.method = h2o_iovec_init(H2O_STRLIT("-"));
@@ -74,7 +71,7 @@ static bool refuse_head(struct sky_conn *conn, enum sky_refusal refusal,
     conn->must_close = true;
     conn->state = SKY_CONN_RUNNING;
     h2o_timeout_unlink(&conn->timer);
-    fill_line(req, head);
+    fill_line(conn, head);
     if (row->status == 405) /* RFC 9110, 15.5.6 */
         h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("allow"), 0, "Allow",
                               H2O_STRLIT("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"));
@@ -234,7 +231,7 @@ static void fill_request(struct sky_conn *conn, const struct sky_head *head)
 {
     h2o_req_t *req = &conn->req;
 
-    fill_line(req, head);
+    fill_line(conn, head);
     /* Never NULL: libh2o would put the name of its default host in. */
     req->input.authority =
         head->authority.base != NULL ? iovec_of(head->authority) : h2o_iovec_init(H2O_STRLIT(""));
@@ -305,6 +302,7 @@ void sky_conn_advance(struct sky_conn *conn)
         case SKY_CONN_BODY:
             more = read_body(conn);
             break;
+        case SKY_CONN_HANDSHAKE:
         case SKY_CONN_RUNNING:
         case SKY_CONN_LINGER:
             more = false;

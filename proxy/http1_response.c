@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From h2o_send to bytes on the socket: the end of every request's chain of output streams.
  *
- * Happy path: on_send frames the pieces -> one send(2) takes them -> settle: the generator goes on,
+ * Happy path: on_send frames the pieces -> one send takes them -> settle: the generator goes on,
  * or the next request does. A piece that the kernel does not take whole waits for the socket.
  * Failures: the generator gives up, or its body is not as long as it said: the connection is closed
  * where the client sees that something is missing. Writing fails: the client is gone. The client
@@ -11,14 +11,8 @@
  * others gives the connection up (sky_front_prepare takes that filter out). */
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
-#include <sys/socket.h>
 
 #include "proxy/http1_conn.h"
-
-#ifndef IOV_MAX
-#define IOV_MAX 1024
-#endif
 
 /* Up to this many bytes of body go into the head's buffer: copying them is cheaper than sendmsg. */
 #define MERGE_BYTES 2048
@@ -45,15 +39,8 @@ static void push(struct sky_conn *conn, h2o_iovec_t bytes)
 
 static ssize_t send_some(struct sky_conn *conn)
 {
-    h2o_iovec_t *first = conn->response.output.entries + conn->response.output_first;
-    size_t count = conn->response.output.size - conn->response.output_first;
-    int fd = h2o_socket_get_fd(conn->sock);
-
-    if (count == 1)
-        return send(fd, first->base, first->len, MSG_NOSIGNAL);
-    struct msghdr message = {.msg_iov = (struct iovec *)first,
-                             .msg_iovlen = count < IOV_MAX ? count : IOV_MAX};
-    return sendmsg(fd, &message, MSG_NOSIGNAL);
+    return conn->io->send(conn, conn->response.output.entries + conn->response.output_first,
+                          conn->response.output.size - conn->response.output_first);
 }
 
 static void drop_sent(struct sky_conn *conn, size_t sent)

@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy/tls.h"
+
 #define BACKLOG 4096
 
 static const char *hint(int error)
@@ -212,5 +214,6 @@ void sky_listener_close(struct sky_listener *listener)
     if (listener->fd_count != 0 && listener->address->host == NULL)
         unlink(((const struct sockaddr_un *)&listener->address->sockaddr)->sun_path);
     free(listener->fds);
+    sky_tls_destroy(listener->tls);
     *listener = (struct sky_listener){0};
 }

@@ -8,6 +8,8 @@
 
 #include "proxy/address.h"
 
+struct sky_tls;
+
 /* All descriptors of one address. An address may stand for several sockets (a name with an IPv4 and
  * an IPv6 address): worker w takes fds[w + k * per_address] for each k. */
 struct sky_listener {
@@ -15,6 +17,7 @@ struct sky_listener {
     int *fds;                          /* heap; non-blocking, listening */
     size_t fd_count;
     size_t workers;
+    struct sky_tls *tls; /* owned, set by who opened it; NULL: plain */
 };
 
 /* sky_listener_open: binds `workers` sockets for the address. An address that is in use is an error
@@ -31,7 +34,8 @@ int sky_listener_open(struct sky_listener *listener, const struct sky_address *a
  * any thread. */
 void sky_listener_fence(int fd);
 
-/* sky_listener_close: closes what is left open and removes the file of a unix socket. */
+/* sky_listener_close: closes what is left open and removes the file of a unix socket; frees the
+ * TLS of it. */
 void sky_listener_close(struct sky_listener *listener);
 
 #endif

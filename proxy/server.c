@@ -21,6 +21,7 @@
 #include "proxy/exchange.h"
 #include "proxy/http1_front.h"
 #include "proxy/identity.h"
+#include "proxy/tls.h"
 #include "reporter/log.h"
 
 static enum sky_protocol protocol_of(const struct sky_config *config)
@@ -217,20 +218,52 @@ static void close_admin(struct sky_server *server)
     sky_site_fini(&server->admin_site);
 }
 
+static int open_tls(const struct sky_listener_config *config, struct sky_tls **tls)
+{
+    char error[512];
+    *tls = NULL;
+    if (config->tls.certificate_count == 0)
+        return 0;
+    *tls = sky_tls_new(&config->tls, error, sizeof(error));
+    if (*tls == NULL) {
+        sky_log(SKY_LOG_ERROR, "listen: %s: %s", config->address.text, error);
+        return -1;
+    }
+    sky_front_prepare_tls(sky_tls_context(*tls));
+    return 0;
+}
+
 static int open_listeners(struct sky_server *server)
 {
     const struct sky_config *config = server->config;
     server->listeners = h2o_mem_alloc(config->listener_count * sizeof(*server->listeners));
     for (; server->listener_count < config->listener_count; ++server->listener_count) {
         char error[256];
-        if (sky_listener_open(&server->listeners[server->listener_count],
-                              &config->listeners[server->listener_count].address, config->workers,
-                              error, sizeof(error)) != 0) {
+        struct sky_tls *tls;
+        struct sky_listener *listener = &server->listeners[server->listener_count];
+        if (open_tls(&config->listeners[server->listener_count], &tls) != 0)
+            return -1;
+        if (sky_listener_open(listener, &config->listeners[server->listener_count].address,
+                              config->workers, error, sizeof(error)) != 0) {
             sky_log(SKY_LOG_ERROR, "listen: %s", error);
+            sky_tls_destroy(tls);
             return -1;
         }
+        listener->tls = tls;
     }
     return 0;
+}
+
+int sky_server_check(const struct sky_config *config)
+{
+    int status = 0;
+    for (size_t i = 0; i < config->listener_count; ++i) {
+        struct sky_tls *tls;
+        if (open_tls(&config->listeners[i], &tls) != 0)
+            status = 1;
+        sky_tls_destroy(tls);
+    }
+    return status;
 }
 
 static int make_workers(struct sky_server *server)
@@ -264,8 +297,10 @@ static void run_until_finished(struct sky_server *server)
 {
     const struct sky_config *config = server->config;
     for (size_t i = 0; i < config->listener_count; ++i)
-        sky_log(SKY_LOG_INFO, "skystitch " SKY_VERSION " listens on %s for service %s",
-                config->listeners[i].address.text, config->agent.service);
+        sky_log(SKY_LOG_INFO, "skystitch " SKY_VERSION " listens on %s%s for service %s",
+                config->listeners[i].address.text,
+                config->listeners[i].tls.certificate_count != 0 ? " (TLS)" : "",
+                config->agent.service);
     if (config->admin.enabled)
         sky_log(SKY_LOG_INFO, "admin page on %s", config->admin.listen.text);
     while (!server->finished)

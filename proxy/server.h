@@ -38,4 +38,8 @@ struct sky_server {
  * run, after one line that says why. */
 int sky_server_run(const struct sky_config *config);
 
+/* sky_server_check: whether the files that the configuration names are sound. 0, or 1 after a line
+ * for each listener that could not be opened. */
+int sky_server_check(const struct sky_config *config);
+
 #endif

@@ -13,15 +13,17 @@
 #include "proxy/recycle.h"
 #include "proxy/route.h"
 #include "proxy/stitch.h"
+#include "proxy/tls.h"
 #include "proxy/upstream.h"
 #include "reporter/log.h"
 
 /* Connections taken in one turn: the rest waits in the backlog while others are served. */
 #define ACCEPTS_PER_TURN 16
 
-static bool accept_one(struct sky_worker *worker, h2o_socket_t *listener)
+static bool accept_one(const struct sky_worker_listener *listener)
 {
-    h2o_socket_t *sock = h2o_evloop_socket_accept(listener);
+    struct sky_worker *worker = listener->worker;
+    h2o_socket_t *sock = h2o_evloop_socket_accept(listener->sock);
     if (sock == NULL) {
         static struct sky_log_limit limit;
         if (errno == EMFILE || errno == ENFILE)
@@ -31,33 +33,35 @@ static bool accept_one(struct sky_worker *worker, h2o_socket_t *listener)
         return false;
     }
     sky_count(&worker->counters, SKY_COUNT_connections);
-    sky_front_accept(worker->front, sock);
+    if (listener->tls != NULL)
+        sky_front_accept_tls(worker->front, sock, listener->tls);
+    else
+        sky_front_accept(worker->front, sock);
     return true;
 }
 
-static void on_accept(h2o_socket_t *listener, const char *err)
+static void on_accept(h2o_socket_t *sock, const char *err)
 {
-    struct sky_worker *worker = listener->data;
     if (err != NULL)
         return;
     for (int i = 0; i < ACCEPTS_PER_TURN; ++i)
-        if (!accept_one(worker, listener))
+        if (!accept_one(sock->data))
             break;
 }
 
 static void fence_listeners(struct sky_worker *worker)
 {
     for (size_t i = 0; i < worker->listener_count; ++i)
-        sky_listener_fence(h2o_socket_get_fd(worker->listeners[i]));
+        sky_listener_fence(h2o_socket_get_fd(worker->listeners[i].sock));
 }
 
 static void close_listeners(struct sky_worker *worker)
 {
     for (size_t i = 0; i < worker->listener_count; ++i) {
         /* what the kernel has queued here would be reset by the close */
-        while (accept_one(worker, worker->listeners[i]))
+        while (accept_one(&worker->listeners[i]))
             ;
-        h2o_socket_close(worker->listeners[i]);
+        h2o_socket_close(worker->listeners[i].sock);
     }
     worker->listener_count = 0;
 }
@@ -109,8 +113,10 @@ static void take_listeners(struct sky_worker *worker, struct sky_listener *liste
             h2o_socket_t *sock = h2o_evloop_socket_create(worker->ctx.loop, listener->fds[k],
                                                           H2O_SOCKET_FLAG_DONT_READ);
             listener->fds[k] = -1;
-            sock->data = worker;
-            worker->listeners[worker->listener_count++] = sock;
+            struct sky_worker_listener *taken = &worker->listeners[worker->listener_count++];
+            *taken = (struct sky_worker_listener){
+                worker, sock, listener->tls != NULL ? sky_tls_context(listener->tls) : NULL};
+            sock->data = taken;
         }
     }
 }
@@ -151,7 +157,7 @@ static void build(const struct plan *plan)
 static void serve(struct sky_worker *worker)
 {
     for (size_t i = 0; i < worker->listener_count; ++i)
-        h2o_socket_read_start(worker->listeners[i], on_accept);
+        h2o_socket_read_start(worker->listeners[i].sock, on_accept);
     while (!worker->stopped)
         h2o_evloop_run(worker->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
     if (worker->stitch != NULL)
@@ -161,7 +167,7 @@ static void serve(struct sky_worker *worker)
 static void tear_down(struct sky_worker *worker)
 {
     for (size_t i = 0; i < worker->listener_count; ++i)
-        h2o_socket_close(worker->listeners[i]);
+        h2o_socket_close(worker->listeners[i].sock);
     sky_front_destroy(worker->front);
     for (size_t i = 0; i < worker->config->upstream_count; ++i)
         sky_upstream_destroy(worker->upstreams[i]);

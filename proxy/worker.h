@@ -22,6 +22,15 @@ struct sky_sampling_window;
 struct sky_stitch;
 struct sky_upstream;
 
+struct sky_worker;
+
+/* One of a worker's listening sockets. */
+struct sky_worker_listener {
+    struct sky_worker *worker;
+    h2o_socket_t *sock;
+    SSL_CTX *tls; /* NULL: plain */
+};
+
 struct sky_worker {
     h2o_context_t ctx; /* first: a request's context is its worker */
     size_t index;
@@ -37,7 +46,7 @@ struct sky_worker {
     struct sky_upstream **upstreams; /* one per config->upstreams */
 
     /* the thread's life, worker.c */
-    h2o_socket_t **listeners;
+    struct sky_worker_listener *listeners;
     size_t listener_count;
     h2o_multithread_receiver_t stop_receiver;
     h2o_timeout_entry_t stop_poll;

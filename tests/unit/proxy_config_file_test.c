@@ -4,6 +4,10 @@
 
 #include "tests/fuzz/corpus.h"
 
+#define TLS_MEMBERS                                                                        \
+    "{certificate: FILE, key: FILE, certificates: [{certificate: FILE, key: FILE}, ...], " \
+    "client_ca: FILE, client_auth: require or optional}"
+
 static const struct mistake {
     const char *text, *lines;
 } mistakes[] = {
@@ -68,9 +72,30 @@ static const struct mistake {
     {"listen: [8080]\n", "shop.yaml:1:10: listen: \"8080\" has no port; accepted: host:port, "
                          "[v6]:port, :port or unix:/path\n"},
     {"listen: [{port: 8080}]\n",
-     "shop.yaml:1:11: listen.port: unknown option; accepted: {address: ADDR}\n"},
+     "shop.yaml:1:11: listen.port: unknown option; accepted: {address: ADDR, tls: {certificate: "
+     "FILE, key: FILE}}\n"},
     {"listen: [{}]\n",
-     "shop.yaml:1:10: listen: \"address\" is missing; accepted: {address: ADDR}\n"},
+     "shop.yaml:1:10: listen: \"address\" is missing; accepted: {address: ADDR, tls: {certificate: "
+     "FILE, key: FILE}}\n"},
+    {"listen: [{address: \":1\", tls: {certificate: a}}]\n",
+     "shop.yaml:1:31: listen.tls: has a certificate without its key; accepted: {certificate: FILE, "
+     "key: FILE}\n"},
+    {"listen: [{address: \":1\", tls: {key: a}}]\n",
+     "shop.yaml:1:31: listen.tls: has a key without its certificate; accepted: {certificate: FILE, "
+     "key: FILE}\n"},
+    {"listen: [{address: \":1\", tls: {certificate: a, key: \"\"}}]\n",
+     "shop.yaml:1:53: listen.tls.key: is empty; accepted: a file\n"},
+    {"listen: [{address: \":1\", tls: {client_ca: a}}]\n",
+     "shop.yaml:1:31: listen.tls: has no certificate; accepted: " TLS_MEMBERS "\n"},
+    {"listen: [{address: \":1\", tls: {certificates: [{certificate: a}]}}]\n",
+     "shop.yaml:1:47: listen.tls.certificates: \"key\" is missing; accepted: {certificate: FILE, "
+     "key: FILE}\n"},
+    {"listen: [{address: \":1\", tls: {certificate: a, key: a, client_auth: optional}}]\n",
+     "shop.yaml:1:69: listen.tls.client_auth: is given without client_ca; accepted: " TLS_MEMBERS
+     "\n"},
+    {"listen: [{address: \":1\", tls: {certificate: a, key: a, client_ca: a, client_auth: on}}]\n",
+     "shop.yaml:1:83: listen.tls.client_auth: \"on\" is neither; accepted: require or "
+     "optional\n"},
     {"listen: [\":80\", \":80\"]\n",
      "shop.yaml:1:17: listen: \":80\" is listened on twice; accepted: "
      "host:port, [v6]:port, :port or unix:/path\n"},
@@ -133,7 +158,9 @@ static void test_mistakes(void **state)
     }
 }
 
-static const char whole[] = "listen: [{address: \":8080\"}, \"unix:/run/s\"]\n"
+static const char whole[] = "listen: [{address: \":8080\"}, \"unix:/run/s\", {address: \":8443\", "
+                            "tls: {certificate: a, key: b, certificates: [{certificate: c, key: "
+                            "d}], client_ca: e, client_auth: optional}}]\n"
                             "routes:\n"
                             "  - {path: /, upstream: app}\n"
                             "  - {path: /reports/, upstream: b}\n"
@@ -157,7 +184,16 @@ static void test_whole(void **state)
     read_file_text(&reading, whole, sizeof(whole) - 1);
     const struct sky_config *config = reading.config;
     assert_string_equal(reading.lines, "");
-    assert_int_equal(config->listener_count, 2);
+    assert_int_equal(config->listener_count, 3);
+    const struct sky_tls_config *tls = &config->listeners[2].tls;
+    assert_int_equal(tls->certificate_count, 2);
+    assert_string_equal(tls->certificates[0].certificate, "a");
+    assert_string_equal(tls->certificates[0].key, "b");
+    assert_string_equal(tls->certificates[1].certificate, "c");
+    assert_string_equal(tls->certificates[1].key, "d");
+    assert_string_equal(tls->client_ca, "e");
+    assert_int_equal(tls->client_auth, SKY_CLIENT_AUTH_OPTIONAL);
+    assert_int_equal(config->listeners[0].tls.certificate_count, 0);
     assert_string_equal(config->listeners[1].address.text, "unix:/run/s");
     assert_int_equal(config->upstream_count, 2);
     assert_int_equal(config->upstreams[0].server_count, 2);

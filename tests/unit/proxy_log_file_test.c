@@ -218,6 +218,31 @@ static void a_pipe_that_nobody_reads(void **state)
     sky_log_file_close(&file);
 }
 
+/* Standard output may be a pipe that others share, so it blocks: only what it has room for is
+ * written at once. */
+static void a_standard_output_that_nobody_reads(void **state)
+{
+    static char text[200000];
+    struct sky_log_file file;
+    int ends[2], kept = dup(STDOUT_FILENO);
+    (void)state;
+    memset(text, '\n', sizeof(text));
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    fflush(stdout);
+    dup2(ends[1], STDOUT_FILENO);
+    open_it(&file, SKY_LOG_FILE_STDOUT);
+    struct iovec pieces[2] = {{text, sizeof(text)}, {NULL, 0}};
+    alarm(30); /* where it blocks, it does so for ever */
+    size_t lost = sky_log_file_write(&file, pieces, 1, &over);
+    alarm(0);
+    sky_log_file_close(&file);
+    assert_true(dup2(kept, STDOUT_FILENO) != -1);
+    close(kept);
+    close(ends[0]);
+    close(ends[1]);
+    assert_in_range(lost, 1, sizeof(text) - 1);
+}
+
 static int listen_syslog(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -292,6 +317,7 @@ int main(void)
         cmocka_unit_test_teardown(a_full_disk, remove_files),
         cmocka_unit_test_teardown(a_slow_pipe, remove_files),
         cmocka_unit_test_teardown(a_pipe_that_nobody_reads, remove_files),
+        cmocka_unit_test(a_standard_output_that_nobody_reads),
         cmocka_unit_test_teardown(each_line_is_a_datagram, remove_files),
         cmocka_unit_test_teardown(a_syslog_that_takes_nothing, remove_files),
     };

@@ -213,6 +213,23 @@ def test_two_proxies_keep_the_same_trace(stage: Stage) -> None:
     wait_counted(outer, kept_error=1, left=1)
 
 
+def test_the_helper_hands_the_decision_on(stage: Stage) -> None:
+    """A call of an unsampled request carries sample 0: the callee leaves it too, or both keep it."""
+    collector = Collector(stage)
+    stock = Site(stage, "django_app:application", name="stock", collector=collector)
+    shop = Site(stage, "flask_app:app", collector=collector, config={"agent": sampling(rate=0)})
+    callee = f"http://127.0.0.1:{stock.proxy.port}"
+    assert shop.proxy.get(f"/call?url={callee}/items/3").status_code == 200
+    wait_counted(stock.proxy, left=1)
+    wait_counted(shop.proxy, left=1)
+    assert shop.proxy.get(f"/call?url={callee}/boom/x").status_code == 500
+    by_service = {segment.service: segment for segment in collector.wait(2)}
+    assert by_service["stock"].trace == by_service["shop"].trace
+    assert by_service["stock"].entry.refs[0].segment == by_service["shop"].id
+    for site in (stock, shop):
+        wait_counted(site.proxy, left=1, kept_error=1)
+
+
 PROBES = ["kube-probe/1.29", "ELB-HealthChecker/2.0", "GoogleHC/1.0", "Consul Health Check", "Envoy/HC"]
 
 

@@ -34,8 +34,9 @@ static void report_upstream(const struct sky_config *config, const struct sky_ya
 static bool has_one_target(const struct sky_yaml *yaml, const yaml_node_t *item,
                            const struct sky_yaml_member *members)
 {
-    size_t targets = (members[SKY_ROUTE_upstream].value != NULL) +
-                     (members[SKY_ROUTE_redirect].value != NULL) +
+    bool passes_on = members[SKY_ROUTE_upstream].value != NULL,
+         files = members[SKY_ROUTE_static].value != NULL;
+    size_t targets = (passes_on || files) + (members[SKY_ROUTE_redirect].value != NULL) +
                      (members[SKY_ROUTE_return].value != NULL);
     if (targets == 1)
         return true;
@@ -43,7 +44,7 @@ static bool has_one_target(const struct sky_yaml *yaml, const yaml_node_t *item,
         yaml, item,
         (struct sky_problem){.option = "routes",
                              .what = targets == 0 ? "has no target" : "has more than one target",
-                             .accepted = "upstream, redirect or return"});
+                             .accepted = "static, upstream (or both), redirect or return"});
     return false;
 }
 
@@ -80,13 +81,15 @@ static const char *read_path(const struct sky_yaml *yaml, const yaml_node_t *nod
                              const struct sky_route_rules *rules)
 {
     const char *path = sky_yaml_text(yaml, node, "routes.path", "/PREFIX");
-    bool strips = rules != NULL && rules->strip_prefix == SKY_SWITCH_ON;
-    if (path == NULL || !strips || (path[0] == '/' && path[strlen(path) - 1] == '/'))
+    bool cuts =
+        rules != NULL && (rules->strip_prefix == SKY_SWITCH_ON || rules->files.folder != NULL);
+    if (path == NULL || !cuts || (path[0] == '/' && path[strlen(path) - 1] == '/'))
         return path;
-    sky_yaml_report(yaml, node,
-                    (struct sky_problem){.option = "routes.path",
-                                         .value = path,
-                                         .what = "has no / at its end, which strip_prefix needs"});
+    sky_yaml_report(
+        yaml, node,
+        (struct sky_problem){.option = "routes.path",
+                             .value = path,
+                             .what = "has no / at its end, which strip_prefix and static need"});
     return NULL;
 }
 

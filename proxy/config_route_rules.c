@@ -22,8 +22,23 @@ static const struct sky_option options[] = {
      offsetof(struct sky_route_rules, response_ms), 100, 86400000, NULL, NULL, NULL},
     {"routes.return.status", &sky_option_type_count,
      offsetof(struct sky_route_rules, answer.status), 200, 599, NULL, NULL, NULL},
+    {"routes.static", &sky_option_type_directory, offsetof(struct sky_route_rules, files.folder), 0,
+     0, NULL, NULL, NULL},
+    {"routes.index", &sky_option_type_text, offsetof(struct sky_route_rules, files.index), 1, 200,
+     NULL, NULL, NULL},
+    {"routes.cache_control", &sky_option_type_text,
+     offsetof(struct sky_route_rules, files.cache_control), 1, 200, NULL, NULL, NULL},
 };
-enum { STRIP_PREFIX, TRACED, LIMITS_BODY, TIMEOUTS_RESPONSE, RETURN_STATUS };
+enum {
+    STRIP_PREFIX,
+    TRACED,
+    LIMITS_BODY,
+    TIMEOUTS_RESPONSE,
+    RETURN_STATUS,
+    STATIC,
+    INDEX,
+    CACHE_CONTROL
+};
 
 _Static_assert(sizeof(((struct sky_route_rules *)0)->answer.status) == sizeof(uint32_t),
                "a count is stored as uint32_t");
@@ -140,6 +155,32 @@ static void read_return(struct sky_yaml *yaml, const yaml_node_t *node,
         read_body(yaml, members[BODY].value, rules);
 }
 
+static void read_files(struct sky_yaml *yaml, const struct sky_yaml_member *members,
+                       struct sky_route_rules *rules)
+{
+    static const enum sky_route_member needing[] = {SKY_ROUTE_index, SKY_ROUTE_cache_control};
+    const yaml_node_t *index = members[SKY_ROUTE_index].value;
+    const yaml_node_t *cache_control = members[SKY_ROUTE_cache_control].value;
+    if (members[SKY_ROUTE_static].value == NULL) {
+        for (size_t i = 0; i < 2; i++) {
+            const struct sky_yaml_member *member = &members[needing[i]];
+            if (member->value != NULL)
+                report(yaml, member->value, "routes", member->name, "goes with static only", NULL);
+        }
+        return;
+    }
+    read_option(yaml, &options[STATIC], members[SKY_ROUTE_static].value, rules);
+    if (cache_control != NULL)
+        read_option(yaml, &options[CACHE_CONTROL], cache_control, rules);
+    if (index == NULL)
+        rules->files.index = copy(yaml, members[SKY_ROUTE_static].value, "index.html");
+    else if (index->type != YAML_SCALAR_NODE || index->data.scalar.length != 0)
+        read_option(yaml, &options[INDEX], index, rules);
+    if (rules->files.index != NULL && strchr(rules->files.index, '/') != NULL)
+        report(yaml, index, "routes.index", rules->files.index, "is no name of a file",
+               "a name, or nothing for no index");
+}
+
 static void read_members(struct sky_yaml *yaml, const struct sky_yaml_member *members,
                          struct sky_route_rules *rules)
 {
@@ -157,6 +198,7 @@ static void read_members(struct sky_yaml *yaml, const struct sky_yaml_member *me
                                &rules->request_host);
     if ((node = members[SKY_ROUTE_response_headers].value) != NULL)
         sky_config_read_fields(yaml, node, "routes.response_headers", &rules->response, NULL);
+    read_files(yaml, members, rules);
     if ((node = members[SKY_ROUTE_redirect].value) != NULL)
         read_redirect(yaml, node, rules);
     if ((node = members[SKY_ROUTE_return].value) != NULL)

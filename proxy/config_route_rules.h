@@ -11,6 +11,9 @@
     X(path)                  \
     X(host)                  \
     X(upstream)              \
+    X(static)                \
+    X(index)                 \
+    X(cache_control)         \
     X(redirect)              \
     X(return )               \
     X(strip_prefix)          \

@@ -13,12 +13,16 @@ static const char *reason_of(int status)
         return "Bad Request";
     case 404:
         return "Not Found";
+    case 405:
+        return "Method Not Allowed";
     case 408:
         return "Request Timeout";
     case 413:
         return "Content Too Large";
     case 421:
         return "Misdirected Request";
+    case 500:
+        return "Internal Server Error";
     case 502:
         return "Bad Gateway";
     case 503:
@@ -81,6 +85,8 @@ void sky_error_page_send(h2o_req_t *req, enum sky_failure failure)
     add_field(req, H2O_TOKEN_CONTENT_TYPE, "Content-Type",
               html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8");
     add_field(req, H2O_TOKEN_CACHE_CONTROL, "Cache-Control", "no-store");
+    if (info->status == 405) /* RFC 9110, 15.5.6; it is about files only */
+        add_field(req, H2O_TOKEN_ALLOW, "Allow", "GET, HEAD");
     if (info->status == 503)
         add_field(req, H2O_TOKEN_RETRY_AFTER, "Retry-After", "1");
     h2o_start_response(req, &generator);

@@ -34,6 +34,7 @@
 #include "proxy/dial.h"
 #include "proxy/error_page.h"
 #include "proxy/exchange_answer.h"
+#include "proxy/file_send.h"
 #include "proxy/forward.h"
 #include "proxy/http1_back.h"
 #include "proxy/http1_front.h"
@@ -445,11 +446,52 @@ static enum sky_failure body_refusal(int status)
     }
 }
 
+static void ask_upstream(struct exchange *exchange, const struct sky_upstream_config *upstream)
+{
+    struct sky_worker *worker = exchange->worker;
+
+    exchange->upstream = worker->upstreams[upstream - worker->config->upstreams];
+    if (exchange->req->version < 0x200)
+        start(exchange);
+    else /* a stream that is reset in the read that began it never touches the upstream */
+        h2o_timeout_link(worker->ctx.loop, &worker->ctx.zero_timeout, &exchange->start_timer);
+}
+
+/* False when there is no such file, and the app is to be asked. */
+static bool serve_file(struct exchange *exchange)
+{
+    const struct sky_route_config *route = exchange->route;
+    struct sky_file file;
+    enum sky_failure failure = sky_file_look(route, exchange->req, &file);
+
+    if (failure == SKY_FAILURE_NONE) {
+        sky_count(&exchange->worker->counters, SKY_COUNT_static_answers);
+        move(exchange, FINISHED);
+        sky_file_answer(route, exchange->req, &file, &exchange->cut);
+    } else if (route->upstream != NULL && failure != SKY_FAILURE_FILE_BROKEN) {
+        return false;
+    } else {
+        fail(exchange, failure);
+    }
+    return true;
+}
+
+static void answer(struct exchange *exchange, const struct sky_route_config *route)
+{
+    const struct sky_route_rules *rules = route->rules;
+
+    if (rules != NULL && rules->answer.status != 0) {
+        move(exchange, FINISHED);
+        sky_route_answer(route, exchange->req);
+    } else if (rules == NULL || rules->files.folder == NULL || !serve_file(exchange)) {
+        ask_upstream(exchange, route->upstream);
+    }
+}
+
 static int on_req(h2o_handler_t *handler, h2o_req_t *req)
 {
-    struct sky_worker *worker = sky_worker_of(req);
     const struct sky_route_config *route;
-    enum sky_failure unrouted = sky_route_choose(worker->config, req, &route);
+    enum sky_failure unrouted = sky_route_choose(sky_worker_of(req)->config, req, &route);
     struct exchange *exchange = create(req, route);
     int refused = sky_front_refusal(req);
 
@@ -462,15 +504,8 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
         fail(exchange, unrouted);
     } else if (exchange->route != NULL && req->entity.len > route->rules->body) {
         fail(exchange, SKY_FAILURE_BODY_TOO_LARGE); /* in HTTP/2, libh2o knows one limit for all */
-    } else if (exchange->route != NULL && route->rules->answer.status != 0) {
-        move(exchange, FINISHED);
-        sky_route_answer(route, req);
     } else {
-        exchange->upstream = worker->upstreams[route->upstream - worker->config->upstreams];
-        if (req->version < 0x200)
-            start(exchange);
-        else /* a stream that is reset in the read that began it never touches the upstream */
-            h2o_timeout_link(worker->ctx.loop, &worker->ctx.zero_timeout, &exchange->start_timer);
+        answer(exchange, route);
     }
     return 0;
 }
@@ -480,4 +515,5 @@ void sky_exchange_register(h2o_pathconf_t *path)
     h2o_handler_t *handler = h2o_create_handler(path, sizeof(*handler));
 
     handler->on_req = on_req;
+    sky_file_prepare(path->mimemap);
 }

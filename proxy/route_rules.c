@@ -36,6 +36,9 @@ void sky_route_rules_destroy(struct sky_route_rules *rules)
     fields_fini(&rules->response);
     free(rules->answer.location);
     free(rules->answer.body);
+    free(rules->files.folder);
+    free(rules->files.index);
+    free(rules->files.cache_control);
     json_decref(rules->shown);
     free(rules);
 }

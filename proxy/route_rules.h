@@ -41,6 +41,11 @@ struct sky_route_rules {
         char *location;  /* see route_answer.h; NULL when there is none */
         char *body;      /* NULL when there is none */
     } answer;
+    struct {
+        char *folder;        /* NULL: no files are served */
+        char *index;         /* what a directory's path stands for; NULL: nothing */
+        char *cache_control; /* NULL: no such field */
+    } files;
     struct json_t *shown; /* the route as --print-config shows it */
 };
 

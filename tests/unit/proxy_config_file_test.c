@@ -128,10 +128,11 @@ static const struct mistake {
      "or "
      "default\n"},
     {"routes: [{path: /}]\n",
-     "shop.yaml:1:10: routes: has no target; accepted: upstream, redirect or "
+     "shop.yaml:1:10: routes: has no target; accepted: static, upstream (or both), redirect or "
      "return\n"},
     {"routes: [{upstream: a}]\n",
-     "shop.yaml:1:10: routes: \"path\" is missing; accepted: path, host, upstream, redirect, "
+     "shop.yaml:1:10: routes: \"path\" is missing; accepted: path, host, upstream, static, index, "
+     "cache_control, redirect, "
      "return, "
      "strip_prefix, traced, limits, timeouts, request_headers, response_headers\n"},
     {"agent: {\"a\\eb\": 1}\n",

@@ -11,10 +11,11 @@
 static const struct {
     const char *text, *line; /* the line without its place's file and row */
 } mistakes[] = {
-    {ROUTE("upstream: app, redirect: \"/x\""),
-     "10: routes: has more than one target; accepted: upstream, redirect or return"},
+    {ROUTE("upstream: app, redirect: \"/x\""), "10: routes: has more than one target; accepted: "
+                                               "static, upstream (or both), redirect or return"},
     {ROUTE("upstream: app, tracd: off"),
-     "35: routes.tracd: unknown option; accepted: path, host, upstream, redirect, return, "
+     "35: routes.tracd: unknown option; accepted: path, host, upstream, static, index, "
+     "cache_control, redirect, return, "
      "strip_prefix, traced, limits, timeouts, request_headers, response_headers; did you mean "
      "traced?"},
     {ROUTE("upstream: app, traced: maybe"),
@@ -76,9 +77,20 @@ static const struct {
     {ROUTE("upstream: app, request_headers: {set: {A: \"********\"}}"),
      "62: routes.request_headers: \"********\" is the mask that --print-config shows, not the "
      "value"},
+    {ROUTE("upstream: app, index: a.html"), "42: routes: \"index\" goes with static only"},
+    {ROUTE("static: srv"), "28: routes.static: \"srv\" is no absolute path; accepted: a path that "
+                           "begins with /"},
+    {ROUTE("static: /srv, index: a/b"),
+     "41: routes.index: \"a/b\" is no name of a file; accepted: a name, or nothing for no index"},
+    {ROUTE("static: /srv, redirect: /x"),
+     "10: routes: has more than one target; accepted: static, upstream (or both), redirect or "
+     "return"},
+    {"upstreams: {app: {servers: [\"a:1\"]}}\n"
+     "routes: [{static: /srv, path: /a}]\n",
+     "31: routes.path: \"/a\" has no / at its end, which strip_prefix and static need"},
     {"upstreams: {app: {servers: [\"a:1\"]}}\n"
      "routes: [{upstream: app, strip_prefix: on, path: /a}]\n",
-     "50: routes.path: \"/a\" has no / at its end, which strip_prefix needs"},
+     "50: routes.path: \"/a\" has no / at its end, which strip_prefix and static need"},
 };
 
 static void each_mistake_has_its_line(void **state)
@@ -107,12 +119,13 @@ static const char whole[] =
     "    request_headers: {set: {X-Area: a, Host: h:1, Authorization: Basic x}, remove: [Cookie]}\n"
     "    response_headers: {add: {Set-Cookie: c=d}, remove: server}\n"
     "  - {path: /, redirect: \"https://example.org\"}\n"
+    "  - {path: /files/, static: /srv, index: , cache_control: no-cache}\n"
     "  - {path: /x, return: {status: 418, body: short}}\n"
     "  - {path: /yy, return: {status: 301, location: \"/new/$rest$query\"}}\n";
 
 static void expect_whole(const struct sky_config *config)
 {
-    assert_int_equal(config->route_count, 4);
+    assert_int_equal(config->route_count, 5);
     assert_true(config->route_bodies);
     const struct sky_route_rules *rules = config->routes[0].rules;
     assert_string_equal(config->routes[0].path, "/reports/");
@@ -131,14 +144,18 @@ static void expect_whole(const struct sky_config *config)
     assert_int_equal(rules->response.added_count, 1);
     assert_string_equal(rules->response.added[0].value, "c=d");
     rules = config->routes[1].rules;
+    assert_string_equal(rules->files.folder, "/srv");
+    assert_null(rules->files.index);
+    assert_string_equal(rules->files.cache_control, "no-cache");
+    rules = config->routes[2].rules;
     assert_string_equal(rules->answer.location, "/new/$rest$query");
     assert_int_equal(rules->answer.status, 301);
-    rules = config->routes[2].rules;
+    rules = config->routes[3].rules;
     assert_int_equal(rules->answer.status, 418);
     assert_string_equal(rules->answer.body, "short");
     assert_int_equal(rules->body, SKY_ROUTE_NO_LIMIT);
-    rules = config->routes[3].rules;
-    assert_null(config->routes[3].upstream);
+    rules = config->routes[4].rules;
+    assert_null(config->routes[4].upstream);
     assert_string_equal(rules->answer.location, "https://example.org$path$query");
     assert_int_equal(rules->answer.status, 308);
 }

@@ -134,7 +134,7 @@ def test_stop_restores_the_originals() -> None:
 
     agent.stop()
     before = snapshot()
-    receivers = len(got_request_exception.receivers), len(flask_signal.receivers)
+    receivers = len(got_request_exception.receivers), len(getattr(flask_signal, "receivers", ()))
     agent.start()
     changed = {name for name, value in snapshot().items() if before.get(name) is not value}
     assert {name.rpartition(".")[2] for name in changed} == {
@@ -150,7 +150,10 @@ def test_stop_restores_the_originals() -> None:
     after = snapshot()
     assert after.keys() == before.keys()
     assert all(after[name] is value for name, value in before.items())
-    assert receivers == (len(got_request_exception.receivers), len(flask_signal.receivers))
+    assert receivers == (
+        len(got_request_exception.receivers),
+        len(getattr(flask_signal, "receivers", ())),  # Flask 2.0 can be without signals
+    )
 
 
 def test_someone_elses_wrapper_survives_the_stop() -> None:
@@ -222,7 +225,7 @@ def test_unsupported_framework_is_said_once(caplog: pytest.LogCaptureFixture) ->
     finally:
         del_from.ensure_sync = ensure_sync
     assert [record.getMessage() for record in caplog.records] == [
-        "skystitch: sw_flask is off: Flask has no ensure_sync"
+        "skystitch: sw_flask is off: this Flask is older than 2.0"
     ]
 
 

@@ -5,9 +5,9 @@ Happy path: first message -> connect -> the listener's uid is checked -> send; l
 
 A message is lost, counted, and never tried again, when
   * the channel cannot be reached: no such address, refused, no permission;
-  * its listener runs under a uid that is not trusted (the message is FOREIGN, see there);
   * the proxy does not read fast enough (EAGAIN);
   * the proxy has gone (EPIPE): the connection is dropped, the next message connects anew.
+A listener under a uid that is not trusted gets nothing: FOREIGN, and the caller decides.
 """
 
 from __future__ import annotations
@@ -54,13 +54,15 @@ class Channels:
         return _SUPPORTED and self._target(address) is not None
 
     def send(self, address: str, message: bytes) -> int:
-        """Hands a message to the kernel, or counts it as lost. Never raises, never waits."""
+        """Hands a message to the kernel (SENT), counts it as lost (LOST), or says that the other
+        side may not have it (FOREIGN). Never raises, never waits."""
         self._notice_fork()
         connection = self._connections.get(address)
         if connection is None:
             outcome, connection = self._connect(address)
             if connection is None:
-                self.count_lost()
+                if outcome == LOST:
+                    self.count_lost()
                 return outcome
         try:
             connection.send(message, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)

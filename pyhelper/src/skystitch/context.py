@@ -300,7 +300,10 @@ class Recording(Scope):
         for message in messages:
             outcome = _Process.channels.send(self._channel(), message)
             if outcome == FOREIGN:
-                return _BY_HEADER if self._has_token() else _NO_WAY
+                if self._has_token():
+                    return _BY_HEADER
+                count_lost()
+                return _NO_WAY
             if outcome == SENT:
                 self._parts += 1
         return _BY_CHANNEL

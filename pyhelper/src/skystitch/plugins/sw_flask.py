@@ -109,7 +109,9 @@ def install() -> None:
     import werkzeug.wsgi
 
     global _request_contexts, _http_exception, _closing_iterator
-    require(flask.Flask, "wsgi_app", "_find_error_handler", "ensure_sync")
+    if not hasattr(flask.Flask, "ensure_sync"):
+        raise NotAvailable("this Flask is older than 2.0")
+    require(flask.Flask, "wsgi_app", "_find_error_handler")
     require(werkzeug.wrappers.Response, "__call__", "get_wsgi_response", "is_sequence")
     _request_contexts = _find_contexts(flask.globals)
     _http_exception = werkzeug.exceptions.HTTPException

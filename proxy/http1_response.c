@@ -83,7 +83,7 @@ static void flushed(struct sky_conn *conn)
         return;
     if (conn->response.then == SKY_THEN_PROCEED && conn->response.burst_bytes > BURST_BYTES) {
         conn->response.burst_bytes = 0;
-        h2o_socket_notify_write(conn->sock, on_writable);
+        wait_writable(conn); /* it may just have become full */
         return;
     }
     settle_soon(conn);

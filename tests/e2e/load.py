@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 from collections import Counter
 
@@ -11,8 +12,17 @@ from collections import Counter
 class Load:
     """`clients` threads, each on a connection that it keeps (or, with fresh, one a request), until stop()."""
 
-    def __init__(self, port: int, path: str = "/users/7", clients: int = 4, *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        port: int,
+        path: str = "/users/7",
+        clients: int = 4,
+        *,
+        fresh: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.port = port
+        self.tls = tls
         self.path = path
         self.fresh = fresh
         self.statuses: Counter[int] = Counter()
@@ -29,7 +39,7 @@ class Load:
         connection: http.client.HTTPConnection | None = None
         while not self._stop.is_set():
             if connection is None:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+                connection = self._connection()
                 try:
                     connection.connect()
                 except ConnectionRefusedError:
@@ -41,6 +51,11 @@ class Load:
                 connection = None
         if connection is not None:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.tls is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.tls)
 
     def _one(self, connection: http.client.HTTPConnection) -> bool:
         """One request; whether the connection can be used again."""

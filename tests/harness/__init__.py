@@ -4,6 +4,7 @@
 from harness.collector import Collector, Log, Ref, Segment, Span
 from harness.gunicorn import Gunicorn
 from harness.origin import Exchange, Origin
+from harness.pki import Pair, Pki
 from harness.process import Process, Stage, free_port, until
 from harness.raw import RawClient
 from harness.site import Site
@@ -15,6 +16,8 @@ __all__ = [
     "Gunicorn",
     "Log",
     "Origin",
+    "Pair",
+    "Pki",
     "Process",
     "RawClient",
     "Ref",

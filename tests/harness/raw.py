@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 import struct
 from typing import Any
 
@@ -18,12 +19,26 @@ class _Borrowed(io.BufferedReader):
 
 
 class RawClient:
-    def __init__(self, host: str, port: int, timeout: float = 10.0, receive_buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        timeout: float = 10.0,
+        receive_buffer: int | None = None,
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "localhost",
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         self.sock = socket.socket()
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout)
         self.sock.connect((host, port))
+        if tls is not None:
+            # An end without close_notify is to be seen.
+            self.sock = tls.wrap_socket(
+                self.sock, server_hostname=server_name, session=session, suppress_ragged_eofs=False
+            )
         self._file = _Borrowed(socket.SocketIO(self.sock, "r"))
 
     def __enter__(self) -> RawClient:

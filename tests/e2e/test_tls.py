@@ -1,0 +1,463 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS as clients meet it: versions, certificates, large bodies, slow and rude clients, failed handshakes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from harness import Collector, Exchange, Gunicorn, Origin, Pair, Pki, RawClient, Skystitch, Stage, free_port, until
+from harness.skystitch import run
+from load import Load
+
+MIB = 1 << 20
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+versions = pytest.mark.parametrize("version", VERSIONS, ids=["tls1.2", "tls1.3"])
+
+
+@pytest.fixture(scope="module")
+def pki(module_stage: Stage) -> Pki:
+    return Pki(module_stage.directory)
+
+
+@pytest.fixture(scope="module")
+def server(pki: Pki) -> Pair:
+    return pki.sign("server", "DNS:localhost", "IP:127.0.0.1")
+
+
+class TlsSite:
+    """A proxy that listens by TLS alone."""
+
+    def __init__(self, stage: Stage, upstream: str, tls: dict[str, Any], config: Any = None, **options: Any) -> None:
+        port = free_port()
+        listen = [{"address": f"127.0.0.1:{port}", "tls": tls}]
+        self.proxy = Skystitch(stage, upstream, port=port, config={"listen": listen, **(config or {})}, **options)
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.proxy.port}"
+
+    def raw(self, tls: ssl.SSLContext, **options: Any) -> RawClient:
+        return RawClient("127.0.0.1", self.proxy.port, tls=tls, **options)
+
+    def failed(self, reason: str) -> float:
+        return self.proxy.metric("skystitch_tls_failures_total", reason=reason)
+
+
+@pytest.fixture(scope="module")
+def collector(module_stage: Stage) -> Collector:
+    return Collector(module_stage)
+
+
+@pytest.fixture(scope="module")
+def site(module_stage: Stage, server: Pair, collector: Collector) -> Iterator[TlsSite]:
+    app = Gunicorn(module_stage, "flask_app:app", worker_class="gthread")
+    return TlsSite(module_stage, app.address, server.config(), collector=collector)
+
+
+def curl(pki: Pki, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = ["curl", "-sS", "--noproxy", "*", "--cacert", str(pki.authority.certificate), *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=60)
+
+
+def pattern(size: int) -> bytes:
+    return (bytes(range(256)) * (size // 256 + 1))[:size]
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_curl(site: TlsSite, pki: Pki, version: str) -> None:
+    """It offers h2 too, and is told http/1.1."""
+    done = curl(pki, "-v", f"--tlsv{version}", "--tls-max", version, f"{site.url}/users/7")
+    assert json.loads(done.stdout) == {"id": 7}
+    assert f"SSL connection using TLSv{version}".encode() in done.stderr
+    assert b"server accepted http/1.1" in done.stderr
+
+
+def test_requests_keeps_its_connection(site: TlsSite, pki: Pki) -> None:
+    before = site.proxy.metric("skystitch_tls_handshakes_total")
+    with requests.Session() as session:
+        session.trust_env = False
+        for _ in range(5):
+            answer = session.get(f"{site.url}/users/7", verify=str(pki.authority.certificate), timeout=30)
+            assert answer.json() == {"id": 7}
+    assert site.proxy.metric("skystitch_tls_handshakes_total") == before + 1
+
+
+def test_the_span_and_the_app_say_https(stage: Stage, pki: Pki, server: Pair) -> None:
+    collector, origin = Collector(stage), Origin(stage)
+    site = TlsSite(stage, origin.address, server.config(), collector=collector)
+    with site.raw(pki.context()) as client:
+        client.send(GET)
+        client.response()
+    assert origin.exchanges[0].values(b"x-forwarded-proto") == [b"https"]
+    assert collector.one().entry.tag("http.url").startswith("https://a/")
+
+
+@versions
+def test_large_bodies(site: TlsSite, pki: Pki, version: ssl.TLSVersion) -> None:
+    body = pattern(20 * MIB)
+    digest = hashlib.sha256(body).hexdigest()
+    before = site.proxy.memory_kb()
+    with site.raw(pki.context(version), timeout=60) as client:
+        client.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        answer, text = client.response("POST")
+        assert (answer.status, json.loads(text)) == (200, {"size": len(body), "sha256": digest})
+        client.send(b"GET /download/%d HTTP/1.1\r\nHost: a\r\n\r\n" % len(body))
+        answer, text = client.response()
+        assert (answer.status, len(text)) == (200, len(body))
+    site.proxy.check_growth(before, 8 * 1024)
+
+
+@versions
+def test_chunked_upload_in_small_records(site: TlsSite, pki: Pki, version: ssl.TLSVersion) -> None:
+    with site.raw(pki.context(version)) as client:
+        for part in b"POST /upload HTTP/1.1\r\n", b"Host: a\r\nTransfer-Encoding: chun", b"ked\r\n\r\n":
+            client.send(part)
+        for _ in range(200):
+            client.send(b"5\r\nhello\r\n")
+        client.send(b"0\r\n\r\n")
+        answer, text = client.response("POST")
+        assert (answer.status, json.loads(text)["size"]) == (200, 1000)
+
+
+@versions
+def test_pipelining(site: TlsSite, pki: Pki, version: ssl.TLSVersion) -> None:
+    """More than is read ahead, in records that are not the requests' size."""
+    count = 2000
+    with site.raw(pki.context(version), timeout=60) as client:
+        sender = threading.Thread(
+            target=client.send,
+            args=(
+                b"".join(
+                    b"GET /users/%d HTTP/1.1\r\nHost: a\r\nX-Fill: %s\r\n\r\n" % (i, b"x" * 60) for i in range(count)
+                ),
+            ),
+        )
+        sender.start()
+        for i in range(count):
+            answer, text = client.response()
+            assert (answer.status, json.loads(text)) == (200, {"id": i})
+        sender.join()
+
+
+def test_a_slow_reader(stage: Stage, pki: Pki, server: Pair) -> None:
+    """Gets everything, and what it does not take is not held for it."""
+    size = 64 * MIB
+    piece = bytes(MIB)
+
+    def answer(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // MIB):
+            exchange.send(piece)
+
+    site = TlsSite(stage, Origin(stage, answer).address, server.config())
+    before = site.proxy.memory_kb()
+    with site.raw(pki.context(), receive_buffer=16384, timeout=60) as client:
+        client.send(GET)
+        head = client.head()
+        assert len(head.read(MIB)) == MIB
+        site.proxy.check_growth(before, 8 * 1024)
+        assert len(head.read()) == size - MIB
+
+
+@pytest.mark.parametrize("how", ["close", "close_notify", "reset"])
+def test_a_client_that_leaves(stage: Stage, pki: Pki, server: Pair, how: str) -> None:
+    left = threading.Event()
+    origin = Origin(stage, lambda exchange: exchange.peer_closed(20) and left.set())
+    site = TlsSite(stage, origin.address, server.config())
+    with site.raw(pki.context()) as client:
+        client.send(GET)
+        until(lambda: origin.exchanges, "the request is with the app")
+        if how == "reset":
+            client.reset()
+        elif how == "close_notify":
+            client.sock.settimeout(0)
+            with contextlib.suppress(OSError):
+                client.sock.unwrap()
+    assert left.wait(10), "the app sees it too"
+    until(lambda: site.proxy.metric("skystitch_client_gone_total") == 1, "counted")
+
+
+def test_a_client_that_takes_nothing_is_cut(stage: Stage, pki: Pki, server: Pair) -> None:
+    origin = Origin(
+        stage,
+        lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n" + bytes(64 * MIB)),
+    )
+    site = TlsSite(stage, origin.address, server.config(), {"timeouts": {"write": "300ms"}})
+    with site.raw(pki.context(), receive_buffer=16384) as client:
+        client.send(GET)
+        until(lambda: site.proxy.metric("skystitch_responses_cut_total", reason="write_timeout") == 1, "cut")
+
+
+def test_an_answer_that_is_cut_has_no_clean_end(stage: Stage, pki: Pki, server: Pair) -> None:
+    """HTTP/1.0 without a length: only the missing close_notify tells."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        exchange.close()
+
+    site = TlsSite(stage, Origin(stage, answer, tcp=True).address, server.config())
+    context = pki.context()
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    with site.raw(context) as client:
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            client.rest()
+
+
+def test_a_refusal_reaches_a_client_that_still_sends(stage: Stage, pki: Pki, server: Pair) -> None:
+    site = TlsSite(stage, Origin(stage).address, server.config(), {"limits": {"body": "1KiB"}})
+    with site.raw(pki.context()) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\n")
+        client.send(bytes(MIB))
+        answer, _ = client.response("POST")
+        assert answer.status == 413
+        assert client.rest() == b"", "and then a clean end"
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["kept connections", "a connection each"])
+def test_stop_under_load(stage: Stage, pki: Pki, server: Pair, fresh: bool) -> None:
+    collector = Collector(stage)
+    site = TlsSite(stage, Origin(stage).address, server.config(), {"workers": 2}, collector=collector)
+    load = Load(site.proxy.port, fresh=fresh, tls=pki.context())
+    until(lambda: load.done > 200, "load")
+    site.proxy.stop()
+    load.join()
+    assert load.failures == []
+    assert set(load.statuses) == {200}
+    collector.wait(load.done)
+
+
+def test_a_running_request_is_finished_at_stop(stage: Stage, pki: Pki, server: Pair) -> None:
+    go = threading.Event()
+
+    def wait(exchange: Exchange) -> None:
+        assert go.wait(20)
+        exchange.send(OK)
+
+    origin = Origin(stage, wait)
+    site = TlsSite(stage, origin.address, server.config())
+    with site.raw(pki.context()) as client, site.raw(pki.context()) as idle:
+        client.send(GET)
+        until(lambda: origin.exchanges, "the request is with the app")
+        site.proxy.signal(signal.SIGTERM)
+        assert idle.rest() == b"", "an idle connection ends clean"
+        go.set()
+        answer, body = client.response()
+        assert (answer.status, body, answer.headers["Connection"]) == (200, b"ok", "close")
+    assert site.proxy.wait() == 0
+
+
+@versions
+def test_sessions_are_resumed(site: TlsSite, pki: Pki, version: ssl.TLSVersion) -> None:
+    context = pki.context(version)
+    session = None
+    for resumed in False, True:
+        with site.raw(context, session=session) as client:
+            client.send(b"GET /users/7 HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.response()[0].status == 200
+            assert client.sock.session_reused is resumed
+            session = client.sock.session
+
+
+# ---- handshakes that fail ----
+
+
+def counted(site: TlsSite, reason: str, before: float) -> None:
+    until(lambda: site.failed(reason) == before + 1, f"counted as {reason}")
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", site.proxy.admin_port, timeout=10)) as admin:
+        admin.request("GET", "/livez")
+        assert admin.getresponse().status == 200
+
+
+def test_plain_http_to_the_port(site: TlsSite) -> None:
+    before = site.failed("plain_http")
+    with RawClient("127.0.0.1", site.proxy.port) as client:
+        client.send(GET)
+        assert client.rest() == b""
+    counted(site, "plain_http", before)
+
+
+def test_what_is_no_tls(site: TlsSite) -> None:
+    before = site.failed("malformed")
+    with RawClient("127.0.0.1", site.proxy.port) as client:
+        client.send(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+        client.rest()
+    counted(site, "malformed", before)
+
+
+def test_a_client_that_leaves_in_the_handshake(site: TlsSite) -> None:
+    before = site.failed("closed")
+    with RawClient("127.0.0.1", site.proxy.port) as client:
+        client.send(b"\x16\x03\x01")
+    counted(site, "closed", before)
+
+
+def test_a_handshake_that_stands_still(stage: Stage, server: Pair) -> None:
+    site = TlsSite(stage, Origin(stage).address, server.config(), {"timeouts": {"handshake": "200ms"}})
+    with RawClient("127.0.0.1", site.proxy.port) as silent, RawClient("127.0.0.1", site.proxy.port) as started:
+        started.send(b"\x16\x03\x01\x02\x00\x01")
+        assert silent.closed()
+        assert started.closed()
+    assert site.failed("timeout") == 2
+
+
+@versions
+def test_a_client_that_does_not_trust_us(site: TlsSite, pki: Pki, version: ssl.TLSVersion) -> None:
+    before = site.failed("refused")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        site.raw(pki.context(version, trusting=False))
+    counted(site, "refused", before)
+
+
+def test_a_version_of_yesterday(site: TlsSite) -> None:
+    before = site.failed("no_common")
+    command = [
+        "openssl",
+        "s_client",
+        "-connect",
+        f"127.0.0.1:{site.proxy.port}",
+        "-tls1_1",
+        "-cipher",
+        "ALL@SECLEVEL=0",
+    ]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert "alert protocol version" in done.stderr
+    counted(site, "no_common", before)
+
+
+def test_renegotiation_is_refused(site: TlsSite, pki: Pki) -> None:
+    command = [
+        "openssl",
+        "s_client",
+        "-connect",
+        f"127.0.0.1:{site.proxy.port}",
+        "-tls1_2",
+        "-CAfile",
+        str(pki.authority.certificate),
+    ]
+    done = subprocess.run(command, input="R\n", capture_output=True, text=True, timeout=30)
+    assert "no renegotiation" in done.stderr
+
+
+def test_key_update(site: TlsSite) -> None:
+    """K: with new keys for the client alone; k asks for new ones of the server too."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{site.proxy.port}", "-tls1_3"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        for said, heard in (
+            (b"k\n", b"KEYUPDATE"),
+            (b"K\n", b"KEYUPDATE"),
+            (GET, b"HTTP/1.1 200"),
+            (GET, b"HTTP/1.1 200"),
+        ):
+            child.stdin.write(said)
+            child.stdin.flush()
+            until(lambda heard=heard: heard in child.stdout.readline(), str(heard))
+    finally:
+        child.kill()
+        child.communicate()
+
+
+# ---- certificates ----
+
+
+@versions
+def test_certificate_by_name(stage: Stage, pki: Pki, server: Pair, version: ssl.TLSVersion) -> None:
+    pairs = [server, pki.sign("shop", "DNS:shop.test"), pki.sign("wild", "DNS:*.wild.test")]
+    tls = {"certificates": [pair.config() for pair in pairs]}
+    site = TlsSite(stage, Origin(stage).address, tls)
+    names = {"localhost": "server", "shop.test": "shop", "a.wild.test": "wild"}
+    for name, common in names.items():
+        with site.raw(pki.context(version), server_name=name) as client:
+            assert ((("commonName", common),),) == client.sock.getpeercert()["subject"]
+            client.send(GET)
+            assert client.response()[0].status == 200
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        site.raw(pki.context(version), server_name="other.test")
+
+
+def exchange(site: TlsSite, context: ssl.SSLContext) -> int:
+    with site.raw(context) as client:
+        client.send(GET)
+        return client.response()[0].status
+
+
+@versions
+def test_client_certificates(stage: Stage, pki: Pki, server: Pair, version: ssl.TLSVersion) -> None:
+    stranger = Pki(stage.directory, "strangers").sign("stranger")
+    client = pki.sign("client")
+    site = TlsSite(stage, Origin(stage).address, {**server.config(), "client_ca": str(pki.authority.certificate)})
+    assert exchange(site, pki.context(version, client)) == 200
+    with pytest.raises(ssl.SSLError, match="ALERT"):
+        exchange(site, pki.context(version))
+    with pytest.raises(ssl.SSLError, match="ALERT"):
+        exchange(site, pki.context(version, stranger))
+    assert site.failed("client_certificate") == 2
+
+
+@versions
+def test_client_certificates_if_there_are(stage: Stage, pki: Pki, server: Pair, version: ssl.TLSVersion) -> None:
+    stranger = Pki(stage.directory, "strangers").sign("stranger")
+    tls = {**server.config(), "client_ca": str(pki.authority.certificate), "client_auth": "optional"}
+    site = TlsSite(stage, Origin(stage).address, tls)
+    assert exchange(site, pki.context(version, pki.sign("client"))) == 200
+    assert exchange(site, pki.context(version)) == 200
+    with pytest.raises(ssl.SSLError, match="ALERT"):
+        exchange(site, pki.context(version, stranger))
+
+
+@pytest.mark.parametrize("arguments", [["--check"], []], ids=["check", "start"])
+def test_defective_files(stage: Stage, pki: Pki, server: Pair, arguments: list[str]) -> None:
+    path = stage.path("bad.yaml")
+    listen = [{"address": ":1", "tls": {"certificate": str(server.certificate), "key": str(pki.authority.key)}}]
+    upstreams = {"app": {"servers": ["127.0.0.1:1"]}}
+    path.write_text(json.dumps({"listen": listen, "upstreams": upstreams, "admin": {"listen": "off"}}))
+    done = run("--config", str(path), *arguments)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if " error " in line]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].endswith(
+        f"listen: :1: key {pki.authority.key}: does not belong to the certificate; "
+        "name the key that the certificate was made for"
+    )
+
+
+def test_a_first_request_in_one_flight_with_the_handshake(site: TlsSite, pki: Pki) -> None:
+    """TLS 1.3: the client's last message and its request come as one segment."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = pki.context(ssl.TLSVersion.TLSv1_3).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", site.proxy.port), 10) as sock:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        client.write(b"GET /users/7 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        sock.sendall(outgoing.read())
+        answer = b""
+        while piece := sock.recv(65536):
+            incoming.write(piece)
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while piece := client.read(65536):
+                answer += piece
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b'{"id":7}\n')

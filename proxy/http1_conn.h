@@ -35,7 +35,7 @@ struct sky_front {
     h2o_context_t *ctx;
     h2o_hostconf_t **hosts;
     struct sky_counters *counters, own_counters; /* own: when the caller gave none */
-    struct sky_access_pen *access_pen; /* NULL: none */
+    struct sky_access_pen *access_pen;           /* NULL: none */
     struct sky_head_limits limits;
     struct sky_body_settings body;
     /* one list a duration */

@@ -16,7 +16,7 @@ struct sky_server {
     struct sky_reporter *reporter;
     struct sky_sampling_window sampling;
     struct sky_access_log *access_log; /* NULL: none */
-    struct sky_site site; /* of the workers */
+    struct sky_site site;              /* of the workers */
     struct sky_listener *listeners;
     size_t listener_count;
     struct sky_worker **workers;

@@ -103,6 +103,27 @@ def test_untraced_requests_are_logged(stage: Stage) -> None:
     assert not {"trace", "segment", "operation"} & record.keys()
 
 
+def test_what_a_route_answers_itself(stage: Stage) -> None:
+    """A file, a redirect and an unknown path: without an upstream, but with their sizes."""
+    folder = stage.path("static")
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(b"x" * 100000)
+    path, config = logging(stage)
+    config["routes"] = [
+        {"path": "/static/", "static": str(folder)},
+        {"path": "/old", "redirect": "/new"},
+        {"path": "/app", "upstream": "app"},
+    ]
+    proxy = Skystitch(stage, Origin(stage).address, config=config)
+    assert len(proxy.get("/static/a.txt").content) == 100000
+    assert proxy.get("/old").status_code == 308
+    assert proxy.get("/nowhere").status_code == 404
+    file, moved, nowhere = records(path, 3)
+    assert (file["status"], file["bytes"], moved["status"], nowhere["status"]) == (200, 100000, 308, 404)
+    assert not any("upstream" in record for record in (file, moved, nowhere))
+    assert nowhere["failure"]
+
+
 def test_failures_say_what_failed(stage: Stage) -> None:
     path, config = logging(stage)
     origin = Origin(stage, lambda exchange: exchange.close())

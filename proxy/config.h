@@ -63,6 +63,8 @@ struct sky_upstream_config {
     char *name;
     struct sky_address *servers;
     size_t server_count;
+    uint32_t max_fails;       /* after so many a server is passed over; 0: never */
+    uint32_t fail_timeout_ms; /* for so long, and within so long they count */
 };
 
 struct sky_route_rules;

@@ -53,6 +53,46 @@ static void read_servers(struct file *file, const yaml_node_t *node, const char 
         report(file, node, path, NULL, "is empty", "[ADDR, ...]");
 }
 
+/* Read as options are; the offset is in the upstream. */
+static const struct sky_option health_options[] = {
+    {"max_fails", &sky_option_type_count, offsetof(struct sky_upstream_config, max_fails), 0, 1000,
+     NULL, NULL, NULL},
+    {"fail_timeout", &sky_option_type_duration,
+     offsetof(struct sky_upstream_config, fail_timeout_ms), 100, 3600000, NULL, NULL, NULL},
+};
+#define HEALTH_COUNT (sizeof(health_options) / sizeof(health_options[0]))
+
+static void read_health(struct file *file, const struct sky_option *option, const yaml_node_t *node,
+                        const char *path, struct sky_upstream_config *upstream)
+{
+    char accepted[SKY_OPTION_TEXT_BYTES], name[SKY_YAML_PATH_BYTES];
+    sky_option_accepted(option, accepted, sizeof(accepted));
+    sky_yaml_join_path(name, path, option->path);
+    const char *text = sky_yaml_text(&file->yaml, node, name, accepted);
+    const char *problem =
+        text != NULL ? option->type->read(option, (char *)upstream + option->offset, text) : NULL;
+    if (problem != NULL)
+        report(file, node, name, text, problem, accepted);
+}
+
+static void read_upstream(struct file *file, const yaml_node_t *node, const char *path,
+                          struct sky_upstream_config *upstream)
+{
+    struct sky_yaml_member members[HEALTH_COUNT + 1];
+    for (size_t i = 0; i < HEALTH_COUNT; i++)
+        members[i] = (struct sky_yaml_member){.name = health_options[i].path};
+    struct sky_yaml_member *servers = &members[HEALTH_COUNT];
+    *servers = (struct sky_yaml_member){.name = "servers", .required = true};
+    if (!sky_yaml_read_members(&file->yaml, node, path, members, HEALTH_COUNT + 1,
+                               "{servers: [ADDR, ...], max_fails: NUMBER, fail_timeout: TIME}"))
+        return;
+    for (size_t i = 0; i < HEALTH_COUNT; i++) {
+        if (members[i].value != NULL)
+            read_health(file, &health_options[i], members[i].value, path, upstream);
+    }
+    read_servers(file, servers->value, path, upstream);
+}
+
 static void read_upstreams(struct file *file, const yaml_node_t *node)
 {
     struct sky_yaml_pair pair;
@@ -63,7 +103,6 @@ static void read_upstreams(struct file *file, const yaml_node_t *node)
     }
     for (size_t i = 0; sky_yaml_next_pair(&file->yaml, node, &i, &pair);) {
         struct sky_upstream_config *upstream;
-        struct sky_yaml_member servers = {.name = "servers", .required = true};
         char path[SKY_YAML_PATH_BYTES];
         const char *problem = sky_config_add_upstream(file->config, pair.key, &upstream);
         if (problem != NULL) {
@@ -71,9 +110,7 @@ static void read_upstreams(struct file *file, const yaml_node_t *node)
             continue;
         }
         sky_yaml_join_path(path, "upstreams", pair.key);
-        if (sky_yaml_read_members(&file->yaml, pair.value, path, &servers, 1,
-                                  "{servers: [ADDR, ...]}"))
-            read_servers(file, servers.value, path, upstream);
+        read_upstream(file, pair.value, path, upstream);
     }
 }
 

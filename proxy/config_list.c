@@ -79,7 +79,8 @@ const char *sky_config_add_upstream(struct sky_config *config, const char *name,
         return out_of_memory;
     config->upstreams = grown;
     *upstream = &config->upstreams[config->upstream_count];
-    **upstream = (struct sky_upstream_config){.name = strdup(name)};
+    **upstream = (struct sky_upstream_config){
+        .name = strdup(name), .max_fails = 3, .fail_timeout_ms = 10000};
     if ((*upstream)->name == NULL)
         return out_of_memory;
     config->upstream_count++;

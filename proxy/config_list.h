@@ -19,7 +19,8 @@ const char *sky_config_add_listener(struct sky_config *config, const char *addre
 const char *sky_config_add_certificate(struct sky_tls_config *tls, const char *certificate,
                                        const char *key);
 
-/* sky_config_add_upstream: copies the name; *upstream is valid until the next one is added. */
+/* sky_config_add_upstream: with the defaults of its options; copies the name; *upstream is valid
+ * until the next one is added. */
 const char *sky_config_add_upstream(struct sky_config *config, const char *name,
                                     struct sky_upstream_config **upstream);
 

@@ -74,7 +74,11 @@ static json_t *upstreams_of(const struct sky_config *config)
         json_t *servers = json_array();
         for (size_t k = 0; k < upstream->server_count; k++)
             json_array_append_new(servers, json_string(upstream->servers[k].text));
-        json_object_set_new(mapping, upstream->name, json_pack("{s:o}", "servers", servers));
+        char fail_timeout[24];
+        sky_option_format_duration(upstream->fail_timeout_ms, fail_timeout);
+        json_object_set_new(mapping, upstream->name,
+                            json_pack("{s:o, s:i, s:s}", "servers", servers, "max_fails",
+                                      (int)upstream->max_fails, "fail_timeout", fail_timeout));
     }
     return mapping;
 }

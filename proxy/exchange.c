@@ -36,6 +36,7 @@
 #include "proxy/exchange_answer.h"
 #include "proxy/file_send.h"
 #include "proxy/forward.h"
+#include "proxy/health.h"
 #include "proxy/http1_back.h"
 #include "proxy/http1_front.h"
 #include "proxy/route.h"
@@ -231,6 +232,7 @@ static void on_answered(struct sky_back *back, const struct sky_answer *answer)
     struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
 
     sky_access_stamp(exchange->worker, &exchange->times, &exchange->times.answered_us);
+    sky_health_answered(exchange->server);
     if (exchange->trace != NULL) {
         sky_trace_answered(exchange->trace);
         sky_trace_stitch(exchange->trace, answer->stitch, answer->stitch_count);
@@ -262,6 +264,7 @@ static void on_progress(struct sky_back *back)
         sky_count(&exchange->worker->counters, SKY_COUNT_upstream_retries);
         start_attempt(exchange, exchange->server, true);
     } else {
+        sky_health_failed(exchange->server, back->failure);
         fail(exchange, back->failure);
     }
 }
@@ -300,14 +303,11 @@ static void write_request(struct exchange *exchange, struct sky_upstream_conn *c
  * wait for another one. */
 static bool try_next_server(struct exchange *exchange, enum sky_failure failure)
 {
-    struct sky_upstream *upstream = exchange->upstream;
-
     if (exchange->servers_left == 0 || failure == SKY_FAILURE_CONNECT_TIMEOUT ||
         failure == SKY_FAILURE_BACKLOG_FULL)
         return false;
     exchange->servers_left--;
-    size_t next = (size_t)(exchange->server - upstream->servers) + 1;
-    start_attempt(exchange, &upstream->servers[next % upstream->config->server_count], false);
+    start_attempt(exchange, sky_health_next(exchange->server), false);
     return true;
 }
 
@@ -316,6 +316,8 @@ static void on_dialled(struct sky_dial *dial, struct sky_upstream_conn *conn,
 {
     struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, dial, dial);
 
+    if (conn == NULL)
+        sky_health_failed(exchange->server, failure);
     if (conn != NULL)
         write_request(exchange, conn);
     else if (!try_next_server(exchange, failure))

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proxy/dial.h"
+#include "proxy/health.h"
 
 /* How soon a full backlog is tried again; one try a time, whatever the number of those who wait. */
 #define BACKLOG_RETRY_MS 5
@@ -44,7 +45,10 @@ struct sky_upstream_server *sky_upstream_choose(struct sky_upstream *upstream)
 {
     struct sky_upstream_server *server = &upstream->servers[upstream->next];
 
-    if (++upstream->next == upstream->config->server_count)
+    if (!sky_health_usable(server))
+        server = sky_health_next(server);
+    upstream->next = (size_t)(server - upstream->servers) + 1;
+    if (upstream->next == upstream->config->server_count)
         upstream->next = 0;
     return server;
 }

@@ -33,6 +33,10 @@ struct sky_upstream_server {
     h2o_linklist_t idle; /* sky_upstream_conn.idle, newest first */
     size_t idle_count;
 
+    /* health.c */
+    uint32_t fails;
+    uint64_t fails_since_ms, down_until_ms; /* loop time; down: 0 when it is not */
+
     /* dial.c */
     struct sky_upstream_address
         addresses[SKY_UPSTREAM_MAX_ADDRESSES]; /* the last that worked first */
@@ -81,7 +85,7 @@ struct sky_upstream *sky_upstream_new(h2o_context_t *ctx,
                                       const struct sky_config *config,
                                       struct sky_counters *counters);
 
-/* sky_upstream_choose: the server whose turn it is. */
+/* sky_upstream_choose: the server whose turn it is; one that is down only if all are. */
 struct sky_upstream_server *sky_upstream_choose(struct sky_upstream *upstream);
 
 /* sky_upstream_clock: the timers for an answer's next byte; those of timeouts.response for 0. */

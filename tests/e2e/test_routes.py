@@ -220,6 +220,18 @@ def test_an_answer_of_the_route(stand: Stand) -> None:
     assert "Content-Length" not in empty.headers
 
 
+def test_a_server_that_is_down_is_passed_over(stage: Stage) -> None:
+    origin = Origin(stage)
+    gone = f"unix:{stage.path('gone.sock')}"
+    upstreams = {"app": {"servers": [gone, origin.address], "max_fails": 2, "fail_timeout": "60s"}}
+    proxy = Skystitch(stage, origin.address, config={"upstreams": upstreams})
+    for number in range(10):
+        assert proxy.get(f"/{number}").text == "ok"
+    assert len(origin.exchanges) == 10
+    assert proxy.metric("skystitch_upstream_server_down_total") == 1
+    assert proxy.log().count("is passed over for 60000 ms") == 1
+
+
 MISTAKES = {
     "refuse without hosts": ({"unknown_host": "refuse"}, ["unknown_host", "no route has a host"]),
 }

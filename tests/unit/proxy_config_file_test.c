@@ -102,10 +102,14 @@ static const struct mistake {
     {"upstreams: [app]\n",
      "shop.yaml:1:12: upstreams: is no mapping; accepted: NAME: {servers: [ADDR, ...]}\n"},
     {"upstreams: {app: \"a:1\"}\n",
-     "shop.yaml:1:18: upstreams.app: is no mapping; accepted: {servers: [ADDR, ...]}\n"},
+     "shop.yaml:1:18: upstreams.app: is no mapping; accepted: {servers: [ADDR, ...], max_fails: "
+     "NUMBER, fail_timeout: TIME}\n"},
+    {"upstreams: {app: {servers: [\"a:1\"], max_fails: few}}\n",
+     "shop.yaml:1:48: upstreams.app.max_fails: \"few\" is no number; accepted: a number, 0 to "
+     "1000\n"},
     {"upstreams: {app: {server: \"a:1\"}}\n",
-     "shop.yaml:1:19: upstreams.app.server: unknown option; accepted: {servers: [ADDR, ...]}; did "
-     "you mean servers?\n"},
+     "shop.yaml:1:19: upstreams.app.server: unknown option; accepted: {servers: [ADDR, ...], "
+     "max_fails: NUMBER, fail_timeout: TIME}; did you mean servers?\n"},
     {"upstreams: {app: {servers: []}}\n",
      "shop.yaml:1:28: upstreams.app: is empty; accepted: [ADDR, ...]\n"},
     {"upstreams: {app: {servers: [a]}}\n", "shop.yaml:1:29: upstreams.app: \"a\" has no port; "
@@ -159,24 +163,25 @@ static void test_mistakes(void **state)
     }
 }
 
-static const char whole[] = "listen: [{address: \":8080\"}, \"unix:/run/s\", {address: \":8443\", "
-                            "tls: {certificate: a, key: b, certificates: [{certificate: c, key: "
-                            "d}], client_ca: e, client_auth: optional}}]\n"
-                            "routes:\n"
-                            "  - {path: /, upstream: app}\n"
-                            "  - {path: /reports/, upstream: b}\n"
-                            "  - {path: /rep, upstream: b}\n"
-                            "upstreams:\n"
-                            "  app: {servers: [\"unix:/run/app.sock\", \":8000\"]}\n"
-                            "  b: {servers: \"b:1\"}\n"
-                            "agent:\n"
-                            "  service: shop\n"
-                            "  trust_incoming: [10.0.0.0/8, unix]\n"
-                            "  ignore_suffix:\n"
-                            "  ignore_path: [\"/a,b\", /c]\n"
-                            "reporter: {batch: {max: 64KiB}}\n"
-                            "limits:\n"
-                            "admin: {listen: off}\n";
+static const char whole[] =
+    "listen: [{address: \":8080\"}, \"unix:/run/s\", {address: \":8443\", "
+    "tls: {certificate: a, key: b, certificates: [{certificate: c, key: "
+    "d}], client_ca: e, client_auth: optional}}]\n"
+    "routes:\n"
+    "  - {path: /, upstream: app}\n"
+    "  - {path: /reports/, upstream: b}\n"
+    "  - {path: /rep, upstream: b}\n"
+    "upstreams:\n"
+    "  app: {servers: [\"unix:/run/app.sock\", \":8000\"], fail_timeout: 1m}\n"
+    "  b: {servers: \"b:1\"}\n"
+    "agent:\n"
+    "  service: shop\n"
+    "  trust_incoming: [10.0.0.0/8, unix]\n"
+    "  ignore_suffix:\n"
+    "  ignore_path: [\"/a,b\", /c]\n"
+    "reporter: {batch: {max: 64KiB}}\n"
+    "limits:\n"
+    "admin: {listen: off}\n";
 
 static void test_whole(void **state)
 {
@@ -198,6 +203,8 @@ static void test_whole(void **state)
     assert_string_equal(config->listeners[1].address.text, "unix:/run/s");
     assert_int_equal(config->upstream_count, 2);
     assert_int_equal(config->upstreams[0].server_count, 2);
+    assert_int_equal(config->upstreams[0].max_fails, 3);
+    assert_int_equal(config->upstreams[0].fail_timeout_ms, 60000);
     assert_string_equal(config->upstreams[0].servers[1].text, "127.0.0.1:8000");
     assert_int_equal(config->route_count, 3); /* longest prefix first */
     assert_string_equal(config->routes[0].path, "/reports/");

@@ -7,6 +7,7 @@
  * - unavailable, late: the batch goes back, the next backend is tried, then a pause (backends.h).
  * - denied, unsupported: the same with a long pause, and a line in the log that says what to do.
  * - memory is out: as unavailable.
+ * - a transport heard of single segments: those are settled, and the outcome is of the others.
  * A batch that was answered in no clear way is sent again: twice counted beats lost. */
 #include "reporter/sender.h"
 
@@ -159,8 +160,8 @@ static void tell_failure(struct sky_sender *sender, const struct sky_call *call)
 
     if (call->outcome == SKY_OUTCOME_DENIED && !sender->told_denied) {
         sender->told_denied = true;
-        sky_log_limited(&sender->denied_limit, SKY_LOG_WARN,
-                        "reporter: %s: %s: check reporter.authentication", name, call->error);
+        sky_log_limited(&sender->denied_limit, SKY_LOG_WARN, "reporter: %s: %s: check %s", name,
+                        call->error, sender->parts.ops->credentials_option);
     }
     if (call->outcome == SKY_OUTCOME_UNSUPPORTED && !sender->told_unsupported) {
         sender->told_unsupported = true;
@@ -216,6 +217,16 @@ static void settle_confirmed(struct sky_sender *sender, struct sky_packets *batc
                                   sender->most_batch_bytes);
 }
 
+static void drop_refused(struct sky_sender *sender, const struct sky_call *call,
+                         struct sky_packets *refused)
+{
+    size_t count = sky_backlog_release(sender->parts.backlog, refused);
+
+    sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_refused, count);
+    sky_log_limited(&sender->refused_limit, SKY_LOG_WARN, "reporter: %s refused %zu segment(s): %s",
+                    backend_name(sender, call->backend), count, call->error);
+}
+
 static void settle_refused(struct sky_sender *sender, struct sky_call *call)
 {
     size_t count = call->packets.count;
@@ -226,10 +237,15 @@ static void settle_refused(struct sky_sender *sender, struct sky_call *call)
         return;
     }
     sender->suspect_count = 0;
-    sky_backlog_release(sender->parts.backlog, &call->packets);
-    sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_refused, count);
-    sky_log_limited(&sender->refused_limit, SKY_LOG_WARN, "reporter: %s refused %zu segment(s): %s",
-                    backend_name(sender, call->backend), count, call->error);
+    drop_refused(sender, call, &call->packets);
+}
+
+static void settle_single(struct sky_sender *sender, struct sky_call *call)
+{
+    if (call->confirmed.count > 0)
+        settle_confirmed(sender, &call->confirmed);
+    if (call->refused.count > 0)
+        drop_refused(sender, call, &call->refused);
 }
 
 static void settle_kept(struct sky_sender *sender, struct sky_call *call)
@@ -246,6 +262,7 @@ static void on_batch_done(struct sky_call *call)
 
     slot->is_busy = false;
     note_end(sender, call);
+    settle_single(sender, call);
     switch (call->outcome) {
     case SKY_OUTCOME_CONFIRMED:
         note_answer(sender, slot);
@@ -436,8 +453,10 @@ void sky_sender_destroy(struct sky_sender *sender)
         if (!slot->is_busy)
             continue;
         sender->parts.ops->cancel(sender->transport, &slot->call);
-        if (slot->call.kind == SKY_CALL_SEGMENTS)
-            sky_backlog_return(sender->parts.backlog, &slot->call.packets);
+        if (slot->call.kind != SKY_CALL_SEGMENTS)
+            continue;
+        settle_single(sender, &slot->call);
+        sky_backlog_return(sender->parts.backlog, &slot->call.packets);
     }
     if (sender->transport != NULL)
         sender->parts.ops->destroy(sender->transport);

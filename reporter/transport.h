@@ -35,13 +35,16 @@ typedef void sky_call_done_fn(struct sky_call *call);
 struct sky_call {
     enum sky_call_kind kind;
     size_t backend;             /* index into the options' backends */
-    struct sky_packets packets; /* only read by the transport */
+    struct sky_packets packets; /* only read by the transport, but for the next two */
+    /* A transport that hears of each segment moves those here that were taken or refused, just
+     * before done or within cancel; the outcome is of the others. */
+    struct sky_packets confirmed, refused;
     sky_call_done_fn *done;
     void *owner;
     /* Set before done. */
     enum sky_outcome outcome;
     uint64_t sent_bytes; /* of the body */
-    char error[200];     /* what happened, when not confirmed */
+    char error[200];     /* what happened, when not all was confirmed */
 };
 
 struct sky_transport;
@@ -49,6 +52,7 @@ struct sky_transport;
 struct sky_transport_ops {
     /* Packed; a larger batch could exceed what backends take in one call. */
     size_t max_batch_bytes;
+    const char *credentials_option; /* what to look at when a call is denied */
     /* Options are borrowed for the transport's life. NULL when memory is out. */
     struct sky_transport *(*create)(const struct sky_reporter_options *options);
     /* Begins a call; done is called later, from wait. false: memory is out, done is not called. */

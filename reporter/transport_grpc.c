@@ -259,6 +259,7 @@ static struct sky_transport *create(const struct sky_reporter_options *options)
 
 const struct sky_transport_ops sky_transport_grpc = {
     .max_batch_bytes = SIZE_MAX,
+    .credentials_option = "reporter.authentication",
     .create = create,
     .start = sky_curl_start,
     .wait = sky_curl_wait,

@@ -113,6 +113,7 @@ static struct sky_transport *create(const struct sky_reporter_options *options)
 
 const struct sky_transport_ops sky_transport_http = {
     .max_batch_bytes = MAX_BATCH_BYTES,
+    .credentials_option = "reporter.authentication",
     .create = create,
     .start = sky_curl_start,
     .wait = sky_curl_wait,

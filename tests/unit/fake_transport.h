@@ -90,6 +90,7 @@ static void fake_destroy(struct sky_transport *transport)
 
 static const struct sky_transport_ops fake_ops = {
     .max_batch_bytes = SIZE_MAX,
+    .credentials_option = "reporter.authentication",
     .create = fake_create,
     .start = fake_start,
     .wait = fake_wait,

@@ -89,6 +89,19 @@ static void push(size_t count)
         all.dropped += sky_backlog_add(&all.backlog, numbered_packet(all.pushed++, SIZE));
 }
 
+/* As a transport that hears of single segments: what the next fake_end is not about. */
+static void fake_tell(size_t index, size_t confirmed, size_t refused)
+{
+    struct sky_call *call = fake.calls[index];
+
+    if (call->kind != SKY_CALL_SEGMENTS)
+        return;
+    for (; confirmed > 0 && call->packets.count > 0; confirmed--)
+        sky_packets_add(&call->confirmed, sky_packets_shift(&call->packets));
+    for (; refused > 0 && call->packets.count > 0; refused--)
+        sky_packets_add(&call->refused, sky_packets_shift(&call->packets));
+}
+
 /* The properties and the keepAlive of the start, confirmed. */
 static void greet(void)
 {
@@ -430,6 +443,29 @@ static bool is_each(uint32_t number)
 }
 
 /* A backend that refuses everything costs few calls, not one a segment. */
+static void test_single_outcomes(void **state)
+{
+    (void)state;
+    begin(1);
+    greet();
+    push(BATCH);
+    flush();
+    fake_tell(0, 3, 2);
+    fake_end(0, SKY_OUTCOME_UNAVAILABLE);
+    assert_sum();
+    assert_int_equal(count_of(SKY_TALLY_confirmed), 3);
+    assert_int_equal(count_of(SKY_TALLY_dropped_refused), 2);
+    assert_int_equal(sky_backlog_count(&all.backlog), BATCH - 5);
+    clock_ms += 1000;
+    flush();
+    assert_int_equal(fake.calls[0]->packets.count, BATCH - 5);
+    fake_tell(0, BATCH - 6, 1);
+    fake_end(0, SKY_OUTCOME_CONFIRMED);
+    assert_sum();
+    assert_int_equal(sky_backlog_count(&all.backlog), 0);
+    end();
+}
+
 static void test_searching_is_limited(void **state)
 {
     (void)state;
@@ -508,9 +544,11 @@ static void test_random_faults(void **state)
                 sky_sender_flush(all.sender);
                 break;
             default:
-                if (fake.call_count > 0)
-                    fake_end((dice >> 8) % fake.call_count,
-                             (enum sky_outcome)((dice >> 16) % (SKY_OUTCOME_UNSUPPORTED + 1)));
+                if (fake.call_count == 0)
+                    break;
+                fake_tell((dice >> 8) % fake.call_count, dice >> 24 & 3, dice >> 32 & 1);
+                fake_end((dice >> 8) % fake.call_count,
+                         (enum sky_outcome)((dice >> 16) % (SKY_OUTCOME_UNSUPPORTED + 1)));
             }
             sky_sender_run(all.sender);
             assert_sum();
@@ -539,6 +577,7 @@ int main(void)
         cmocka_unit_test(test_out_of_memory_is_a_pause),
         cmocka_unit_test(test_one_poisoned_segment_goes_alone),
         cmocka_unit_test(test_poison_among_calls_at_a_time),
+        cmocka_unit_test(test_single_outcomes),
         cmocka_unit_test(test_searching_is_limited),
         cmocka_unit_test(test_finish_sends_at_once),
         cmocka_unit_test(test_destroy_gives_batches_back),

@@ -18,6 +18,7 @@ enum sky_config_protocol {
     SKY_CONFIG_PROTOCOL_AUTO,
     SKY_CONFIG_PROTOCOL_GRPC,
     SKY_CONFIG_PROTOCOL_HTTP,
+    SKY_CONFIG_PROTOCOL_KAFKA,
     SKY_CONFIG_PROTOCOL_LOCAL
 };
 enum sky_unknown_host { SKY_UNKNOWN_HOST_ACCEPT, SKY_UNKNOWN_HOST_REFUSE };
@@ -115,6 +116,11 @@ struct sky_config {
             enum sky_switch enabled;                    /* auto is resolved when it was loaded */
             char *ca, *certificate, *key, *server_name; /* "" for none */
         } tls;
+        struct {
+            char *brokers; /* with commas; "" for none */
+            char *name_space, *topic_segment, *topic_management;
+            struct sky_strings properties; /* "key=value" of librdkafka, some secret */
+        } kafka;
         size_t memory;
         uint32_t batch_interval_ms;
         size_t batch_max;

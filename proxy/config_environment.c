@@ -2,10 +2,12 @@
 /* Sorts the environment's names into ours, the Python agent's, others' and unknown ones. */
 #include "proxy/config_environment.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "proxy/config_list.h"
 #include "proxy/config_option.h"
@@ -27,9 +29,11 @@ static const char *const known[] = {
 };
 static const size_t known_count = sizeof(known) / sizeof(known[0]);
 
-/* Families of names that OAP reads (application.yml of 9 and 10), and the Python agent's family of
- * Kafka's. OAP's SW_AUTHENTICATION, SW_NAMESPACE and SW_SERVICE_NAME are left out on purpose: who
- * sets them here mostly means SW_AGENT_... */
+#define KAFKA_PREFIX "SW_KAFKA_REPORTER_CONFIG_"
+
+/* Families of names that OAP reads (application.yml of 9 and 10). OAP's SW_AUTHENTICATION,
+ * SW_NAMESPACE and SW_SERVICE_NAME are left out on purpose: who sets them here mostly means
+ * SW_AGENT_... */
 static const char *const foreign_prefixes[] = {
     "SW_AGENT_ANALYZER",
     "SW_AI_PIPELINE",
@@ -59,7 +63,6 @@ static const char *const foreign_prefixes[] = {
     "SW_JDBC_",
     "SW_KAFKA_FETCHER",
     "SW_KAFKA_HANDLER_",
-    "SW_KAFKA_REPORTER_CONFIG_",
     "SW_LOGQL",
     "SW_LOG_ANALYZER",
     "SW_LOG_LAL_",
@@ -229,6 +232,45 @@ static void set_alias(struct sky_config *config, const struct sky_option *option
     set(config, option, variable, value, problems);
 }
 
+/* The Python agent's names are arguments of kafka-python; most are librdkafka's with underscores.
+ */
+static void name_kafka_property(const char *name, char *out, size_t size)
+{
+    static const char *const others[][2] = {
+        {"sasl_plain_username", "sasl.username"}, {"sasl_plain_password", "sasl.password"},
+        {"ssl_cafile", "ssl.ca.location"},        {"ssl_certfile", "ssl.certificate.location"},
+        {"ssl_keyfile", "ssl.key.location"},      {"ssl_password", "ssl.key.password"},
+        {"max_request_size", "message.max.bytes"}};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strcasecmp(name, others[i][0]) == 0) {
+            snprintf(out, size, "%s", others[i][1]);
+            return;
+        }
+    }
+    snprintf(out, size, "%s", name);
+    for (char *at = out; *at != '\0'; at++)
+        *at = *at == '_' ? '.' : (char)tolower((unsigned char)*at);
+}
+
+static void add_kafka_property(struct sky_config *config, const struct variable *variable,
+                               struct sky_problems *problems)
+{
+    const struct sky_option *option = sky_option_find("reporter.kafka.properties");
+    const struct sky_strings *have = &config->reporter.kafka.properties;
+    struct sky_strings items = {.items = calloc(have->count + 1, sizeof(char *))};
+    char key[NAME_BYTES], *item = NULL;
+    name_kafka_property(variable->name + strlen(KAFKA_PREFIX), key, sizeof(key));
+    if (items.items != NULL && asprintf(&item, "%s=%s", key, variable->value) >= 0) {
+        if (have->count > 0)
+            memcpy(items.items, have->items, have->count * sizeof(char *));
+        items.items[have->count] = item;
+        items.count = have->count + 1;
+        sky_option_set(option, config, &items, place, variable->name, problems);
+    }
+    free(item);
+    free(items.items);
+}
+
 static void apply_lists(struct sky_config *config, char *const *environment,
                         struct sky_problems *problems)
 {
@@ -318,8 +360,8 @@ static void warn_of_rest(const char *name, struct sky_problems *problems)
 {
     if (find_own(name) == NULL && find_alias(name) == NULL &&
         strcmp(name, "SKYSTITCH_LISTEN") != 0 && strcmp(name, "SKYSTITCH_UPSTREAM") != 0 &&
-        strcmp(name, "SKYSTITCH_CONFIG") != 0 && !is_known(name) && !is_foreign(name) &&
-        !is_service_link(name))
+        strcmp(name, "SKYSTITCH_CONFIG") != 0 && !starts(name, KAFKA_PREFIX) && !is_known(name) &&
+        !is_foreign(name) && !is_service_link(name))
         warn_unknown(name, problems);
 }
 
@@ -329,8 +371,12 @@ void sky_environment_apply(struct sky_config *config, char *const *environment,
     struct variable variable;
     for (char *const *entry = environment; *entry != NULL; entry++) {
         const struct sky_option *option;
-        if (read_variable(*entry, &variable) && (option = find_alias(variable.name)) != NULL)
+        if (!read_variable(*entry, &variable))
+            continue;
+        if ((option = find_alias(variable.name)) != NULL)
             set_alias(config, option, &variable, problems);
+        else if (starts(variable.name, KAFKA_PREFIX) && variable.value[0] != '\0')
+            add_kafka_property(config, &variable, problems);
     }
     for (char *const *entry = environment; *entry != NULL; entry++) {
         const struct sky_option *option;

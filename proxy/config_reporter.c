@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proxy/config_option.h"
+#include "reporter/kafka_conf.h"
 #include "reporter/tls.h"
 
 static void complain(struct sky_problems *problems, const char *option, const char *what,
@@ -23,6 +24,17 @@ struct sky_tls sky_config_tls(const struct sky_config *config)
         .certificate = config->reporter.tls.certificate,
         .key = config->reporter.tls.key,
         .server_name = config->reporter.tls.server_name,
+    };
+}
+
+struct sky_kafka sky_config_kafka(const struct sky_config *config)
+{
+    return (struct sky_kafka){
+        .name_space = config->reporter.kafka.name_space,
+        .topic_segment = config->reporter.kafka.topic_segment,
+        .topic_management = config->reporter.kafka.topic_management,
+        .properties = (const char *const *)config->reporter.kafka.properties.items,
+        .property_count = config->reporter.kafka.properties.count,
     };
 }
 
@@ -50,15 +62,29 @@ static void complete_tls(struct sky_config *config, struct sky_problems *problem
     complain(problems, option, what + 2, NULL);
 }
 
+static void complete_kafka(const struct sky_config *config, struct sky_problems *problems)
+{
+    char error[SKY_OPTION_TEXT_BYTES];
+    struct sky_kafka kafka = sky_config_kafka(config);
+    if (config->reporter.kafka.brokers[0] == '\0')
+        complain(problems, "reporter.kafka.brokers", "is empty, but reporter.protocol is kafka",
+                 "SW_KAFKA_BOOTSTRAP_SERVERS=kafka:9092");
+    if (!sky_kafka_check(&kafka, error, sizeof(error)))
+        complain(problems, "reporter.kafka.properties", error, NULL);
+}
+
 void sky_config_complete_reporter(struct sky_config *config, struct sky_problems *problems)
 {
-    bool backend = config->reporter.backends.count > 0;
+    bool kafka = config->reporter.protocol == SKY_CONFIG_PROTOCOL_KAFKA;
+    bool backend = kafka || config->reporter.backends.count > 0;
     if (config->reporter.protocol == SKY_CONFIG_PROTOCOL_AUTO)
         config->reporter.protocol = backend ? SKY_CONFIG_PROTOCOL_GRPC : SKY_CONFIG_PROTOCOL_LOCAL;
     if (config->reporter.protocol != SKY_CONFIG_PROTOCOL_LOCAL && !backend)
         complain(problems, "reporter.backends", "is empty, but reporter.protocol needs a backend",
                  "SW_AGENT_COLLECTOR_BACKEND_SERVICES=oap:11800, or reporter.protocol local");
     complete_tls(config, problems);
+    if (kafka)
+        complete_kafka(config, problems);
     if (backend && strcmp(config->agent.name, sky_option_find("agent.service")->initial) == 0)
         sky_problem_report(problems, &(struct sky_problem){
                                          .option = "agent.service",

@@ -39,31 +39,33 @@ struct sky_option_type {
 };
 
 /* The types by the names used in options.def, and the C type of each one's field. */
-#define SKY_OPTION_TYPES(X)                \
-    X(text, char *)                        \
-    X(secret, char *)                      \
-    X(directory, char *)                   \
-    X(channel, char *)                     \
-    X(access, char *)                      \
-    X(format, enum sky_access_format)      \
-    X(size, size_t)                        \
-    X(duration, uint32_t)                  \
-    X(count, uint32_t)                     \
-    X(flag, bool)                          \
-    X(quota, uint32_t)                     \
-    X(rate, uint32_t)                      \
-    X(workers, uint32_t)                   \
-    X(mode, enum sky_mode)                 \
-    X(operation, enum sky_operation)       \
-    X(protocol, enum sky_config_protocol)  \
-    X(onoff, enum sky_switch)              \
-    X(unknown_host, enum sky_unknown_host) \
-    X(level, enum sky_log_level)           \
-    X(texts, struct sky_strings)           \
-    X(properties, struct sky_strings)      \
-    X(methods, struct sky_strings)         \
-    X(backends, struct sky_strings)        \
-    X(trust, struct sky_trust)             \
+#define SKY_OPTION_TYPES(X)                 \
+    X(text, char *)                         \
+    X(secret, char *)                       \
+    X(directory, char *)                    \
+    X(brokers, char *)                      \
+    X(channel, char *)                      \
+    X(access, char *)                       \
+    X(format, enum sky_access_format)       \
+    X(size, size_t)                         \
+    X(duration, uint32_t)                   \
+    X(count, uint32_t)                      \
+    X(flag, bool)                           \
+    X(quota, uint32_t)                      \
+    X(rate, uint32_t)                       \
+    X(workers, uint32_t)                    \
+    X(mode, enum sky_mode)                  \
+    X(operation, enum sky_operation)        \
+    X(protocol, enum sky_config_protocol)   \
+    X(onoff, enum sky_switch)               \
+    X(unknown_host, enum sky_unknown_host)  \
+    X(level, enum sky_log_level)            \
+    X(texts, struct sky_strings)            \
+    X(properties, struct sky_strings)       \
+    X(kafka_properties, struct sky_strings) \
+    X(methods, struct sky_strings)          \
+    X(backends, struct sky_strings)         \
+    X(trust, struct sky_trust)              \
     X(admin, struct sky_admin_config)
 
 #define SKY_OPTION_TYPE(name, ctype) extern const struct sky_option_type sky_option_type_##name;

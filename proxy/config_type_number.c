@@ -218,8 +218,6 @@ static const char *read_choice(const struct sky_option *option, void *field, con
             return NULL;
         }
     }
-    if (option->type == &sky_option_type_protocol && strcasecmp(text, "kafka") == 0)
-        return "is not part of this version";
     return "is not one of the words";
 }
 
@@ -256,11 +254,10 @@ static const struct sky_choice modes[] = {
     {"stitch", SKY_MODE_STITCH}, {"gateway", SKY_MODE_GATEWAY}, {NULL, 0}};
 static const struct sky_choice operations[] = {
     {"folded", SKY_OPERATION_FOLDED}, {"path", SKY_OPERATION_PATH}, {NULL, 0}};
-static const struct sky_choice protocols[] = {{"auto", SKY_CONFIG_PROTOCOL_AUTO},
-                                              {"grpc", SKY_CONFIG_PROTOCOL_GRPC},
-                                              {"http", SKY_CONFIG_PROTOCOL_HTTP},
-                                              {"local", SKY_CONFIG_PROTOCOL_LOCAL},
-                                              {NULL, 0}};
+static const struct sky_choice protocols[] = {
+    {"auto", SKY_CONFIG_PROTOCOL_AUTO},   {"grpc", SKY_CONFIG_PROTOCOL_GRPC},
+    {"http", SKY_CONFIG_PROTOCOL_HTTP},   {"kafka", SKY_CONFIG_PROTOCOL_KAFKA},
+    {"local", SKY_CONFIG_PROTOCOL_LOCAL}, {NULL, 0}};
 static const struct sky_choice switches[] = {{"auto", SKY_SWITCH_AUTO}, {"on", SKY_SWITCH_ON},
                                              {"off", SKY_SWITCH_OFF},   {"true", SKY_SWITCH_ON},
                                              {"false", SKY_SWITCH_OFF}, {"yes", SKY_SWITCH_ON},

@@ -142,6 +142,43 @@ static const char *check_property(char *item)
     return sky_config_check_chars(item);
 }
 
+/* Passwords, keys in PEM, and what SASL mechanisms are configured with. */
+static bool is_secret_property(const char *item)
+{
+    static const char *const words[] = {"password", "secret", ".pem", "sasl.oauthbearer.config"};
+    size_t len = strcspn(item, "=");
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        const char *at = strcasestr(item, words[i]);
+        if (at != NULL && at < item + len)
+            return true;
+    }
+    return false;
+}
+
+static const char *check_kafka_property(char *item)
+{
+    const char *equals = strchr(item, '=');
+    if (equals == NULL || equals == item)
+        return "is no key=value";
+    if (is_secret_property(item) && strcmp(equals + 1, mask) == 0)
+        return "is the mask that --print-config shows, not the secret";
+    return NULL;
+}
+
+static json_t *write_kafka_properties(const struct sky_option *option, const void *field)
+{
+    const struct sky_strings *strings = field;
+    json_t *array = json_array();
+    (void)option;
+    for (size_t i = 0; i < strings->count; i++) {
+        const char *item = strings->items[i];
+        int shown = is_secret_property(item) ? (int)strcspn(item, "=") + 1 : (int)strlen(item);
+        json_array_append_new(
+            array, json_sprintf("%.*s%s", shown, item, is_secret_property(item) ? mask : ""));
+    }
+    return array;
+}
+
 /* RFC 9110, 9.1: a method is a token; names of methods are compared as they are, and the Python
  * agent takes them in any case. */
 static const char *check_method(char *item)
@@ -263,6 +300,23 @@ const struct sky_option_type sky_option_type_properties = {
     .check = check_property,
     .write = write_texts,
     .fini = fini_texts,
+};
+const struct sky_option_type sky_option_type_kafka_properties = {
+    .name = "list of key=value",
+    .accepted = "a list of key=value, as compression.type=lz4",
+    .shape = SKY_OPTION_LIST,
+    .secret = true,
+    .check = check_kafka_property,
+    .write = write_kafka_properties,
+    .fini = fini_texts,
+};
+const struct sky_option_type sky_option_type_brokers = {
+    .name = "list of host:port",
+    .accepted = "a list of host:port, as kafka:9092",
+    .shape = SKY_OPTION_JOINED,
+    .read = read_text,
+    .write = write_text,
+    .fini = fini_text,
 };
 const struct sky_option_type sky_option_type_methods = {
     .name = "list of methods",

@@ -31,6 +31,8 @@ static enum sky_protocol protocol_of(const struct sky_config *config)
         return SKY_PROTOCOL_GRPC;
     case SKY_CONFIG_PROTOCOL_HTTP:
         return SKY_PROTOCOL_HTTP;
+    case SKY_CONFIG_PROTOCOL_KAFKA:
+        return SKY_PROTOCOL_KAFKA;
     case SKY_CONFIG_PROTOCOL_LOCAL:
         return SKY_PROTOCOL_LOCAL;
     case SKY_CONFIG_PROTOCOL_AUTO:
@@ -44,14 +46,17 @@ static struct sky_reporter *make_reporter(const struct sky_config *config,
 {
     sky_identity_init(identity, config);
     enum sky_protocol protocol = protocol_of(config);
+    bool kafka = protocol == SKY_PROTOCOL_KAFKA;
+    const char *const *brokers = (const char *const *)&config->reporter.kafka.brokers;
     bool local = config->local.enabled == SKY_SWITCH_ON ||
                  (config->local.enabled == SKY_SWITCH_AUTO && protocol == SKY_PROTOCOL_LOCAL);
     return sky_reporter_new(&(struct sky_reporter_options){
         .protocol = protocol,
-        .backends = (const char *const *)config->reporter.backends.items,
-        .backend_count = config->reporter.backends.count,
+        .backends = kafka ? brokers : (const char *const *)config->reporter.backends.items,
+        .backend_count = kafka ? 1 : config->reporter.backends.count,
         .authentication = config->reporter.authentication,
         .tls = sky_config_tls(config),
+        .kafka = sky_config_kafka(config),
         .service = config->agent.service,
         .instance = config->agent.instance,
         .properties = identity->properties,

@@ -167,6 +167,7 @@ struct sky_reporter *sky_reporter_new(const struct sky_reporter_options *options
         [SKY_PROTOCOL_LOCAL] = NULL,
         [SKY_PROTOCOL_GRPC] = &sky_transport_grpc,
         [SKY_PROTOCOL_HTTP] = &sky_transport_http,
+        [SKY_PROTOCOL_KAFKA] = &sky_transport_kafka,
     };
 
     if (options->protocol != SKY_PROTOCOL_LOCAL &&

@@ -14,7 +14,7 @@
 #include "reporter/ring.h"
 #include "reporter/segment.h"
 
-enum sky_protocol { SKY_PROTOCOL_LOCAL, SKY_PROTOCOL_GRPC, SKY_PROTOCOL_HTTP };
+enum sky_protocol { SKY_PROTOCOL_LOCAL, SKY_PROTOCOL_GRPC, SKY_PROTOCOL_HTTP, SKY_PROTOCOL_KAFKA };
 
 struct sky_property {
     const char *key, *value;
@@ -29,14 +29,23 @@ struct sky_tls {
     const char *server_name;       /* that the certificate must bear; none: the address's host */
 };
 
+/* For a stock kafka-fetcher of OAP (skywalking-protocol 6). */
+struct sky_kafka {
+    const char *name_space; /* goes before the topics as "<name_space>-"; "" for none */
+    const char *topic_segment, *topic_management;
+    const char *const *properties; /* "key=value" of librdkafka */
+    size_t property_count;
+};
+
 /* All pointers are borrowed for the reporter's whole life. */
 struct sky_reporter_options {
     enum sky_protocol protocol;
-    const char *const
-        *backends; /* "host:port" of gRPC, or of REST; ignored by SKY_PROTOCOL_LOCAL */
+    const char *const *backends; /* "host:port" of gRPC, or of REST; one item with all brokers for
+                                    Kafka; ignored by SKY_PROTOCOL_LOCAL */
     size_t backend_count;
     const char *authentication; /* token, "" for none */
     struct sky_tls tls;
+    struct sky_kafka kafka;
     const char *service, *instance;
     const struct sky_property *properties;
     size_t property_count;

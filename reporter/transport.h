@@ -67,6 +67,7 @@ struct sky_transport_ops {
 
 extern const struct sky_transport_ops sky_transport_grpc;
 extern const struct sky_transport_ops sky_transport_http;
+extern const struct sky_transport_ops sky_transport_kafka;
 
 /* sky_reporter_new_with: as sky_reporter_new, over a transport of the caller's; NULL for none. */
 struct sky_reporter *sky_reporter_new_with(const struct sky_reporter_options *options,

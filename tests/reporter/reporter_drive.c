@@ -26,6 +26,9 @@ static struct sky_reporter_options options = {
     .protocol = SKY_PROTOCOL_GRPC,
     .backends = backends,
     .authentication = "",
+    .kafka = {.name_space = "",
+              .topic_segment = "skywalking-segments",
+              .topic_management = "skywalking-managements"},
     .service = "drive",
     .instance = "drive@host",
     .properties = properties,
@@ -42,9 +45,10 @@ static struct sky_reporter_options options = {
 static bool set_option(const char *key, const char *value)
 {
     if (strcmp(key, "protocol") == 0)
-        options.protocol = strcmp(value, "grpc") == 0   ? SKY_PROTOCOL_GRPC
-                           : strcmp(value, "http") == 0 ? SKY_PROTOCOL_HTTP
-                                                        : SKY_PROTOCOL_LOCAL;
+        options.protocol = strcmp(value, "grpc") == 0    ? SKY_PROTOCOL_GRPC
+                           : strcmp(value, "http") == 0  ? SKY_PROTOCOL_HTTP
+                           : strcmp(value, "kafka") == 0 ? SKY_PROTOCOL_KAFKA
+                                                         : SKY_PROTOCOL_LOCAL;
     else if (strcmp(key, "backend") == 0 && options.backend_count < MAX_BACKENDS)
         backends[options.backend_count++] = value;
     else if (strcmp(key, "token") == 0)

@@ -47,7 +47,8 @@ static const struct sample {
     {"SW_AGENT_ANALYZER=default", "", false},
     {"SW_AGENT_DISABLE_PLUGINS=sw_django", "", false},
     {"SW_AGENT_LOG_REPORTER_LEVEL=INFO", "", false},
-    {"SW_KAFKA_REPORTER_CONFIG_COMPRESSION_TYPE=x", "", false},
+    {"SW_KAFKA_REPORTER_CONFIG_COMPRESSION_TYPE=lz4", "", false},
+    {"SW_KAFKA_BOOTSTRAP_SERVERS=kafka:9092", "", false},
     {"SKYSTITCH_CHANNEL_DIR=/x", "", false},
     {"SKYSTITCH_SERVICE_HOST=10.0.0.1", "", false},
     {"SKYSTITCH_SERVICE_PORT=80", "", false},
@@ -78,8 +79,10 @@ static const struct sample {
      true},
     {"SW_AGENT_INSTANCE_PROPERTIES_JSON=", "", false},
     {"SW_AGENT_PROTOCOL=kafka",
-     "environment: SW_AGENT_PROTOCOL: \"kafka\" is not part of this version; accepted: auto, grpc, "
-     "http, local\n",
+     "reporter.kafka.brokers: is empty, but reporter.protocol is kafka; accepted: "
+     "SW_KAFKA_BOOTSTRAP_SERVERS=kafka:9092\nwarning: agent.service: \"skystitch\" is the default; "
+     "name "
+     "yours by --service or SW_AGENT_NAME\n",
      true},
     /* bad values */
     {"SKYSTITCH_STITCH_HOLD=soon",

@@ -64,6 +64,10 @@ static const struct sample {
      "reporter.tls.enabled: is off, but other options of reporter.tls are set; accepted: on or "
      "auto, or without them\n"},
     {ARGUMENTS("--upstream", "a:1", "--set", "reporter.tls.ca=/nowhere/ca.pem"), ""},
+    {ARGUMENTS("--upstream", "a:1", "--service", "shop", "--set", "reporter.protocol=kafka",
+               "--set", "reporter.kafka.brokers=a:9092,b:9092", "--set",
+               "reporter.kafka.properties=no.such=1"),
+     "reporter.kafka.properties: no.such: No such configuration property: \"no.such\"\n"},
     {ARGUMENTS("--upstream", "a:1", "--set", "reporter.backends=oap:11800"),
      "warning: agent.service: \"skystitch\" is the default; name yours by --service or "
      "SW_AGENT_NAME\n"},
@@ -142,6 +146,28 @@ static void test_precedence(void **state)
     assert_int_equal(config->upstreams[0].server_count, 2);
     assert_int_equal(config->route_count, 1);
     assert_string_equal(config->routes[0].path, "/");
+    reading_end(&reading);
+}
+
+/* As the Python agent's users have them: names of kafka-python, whose secrets are not shown. */
+static void test_kafka(void **state)
+{
+    struct reading reading;
+    (void)state;
+    read_all(&reading, ARGUMENTS("--upstream", "a:1", "--service", "shop"),
+             ARGUMENTS("SW_AGENT_PROTOCOL=kafka", "SW_KAFKA_BOOTSTRAP_SERVERS=a:9092,b:9092",
+                       "SW_KAFKA_REPORTER_CONFIG_linger_ms=10",
+                       "SW_KAFKA_REPORTER_CONFIG_SASL_PLAIN_PASSWORD=geheim"));
+    assert_string_equal(reading.lines, "");
+    const struct sky_strings *properties = &reading.config->reporter.kafka.properties;
+    assert_string_equal(reading.config->reporter.kafka.brokers, "a:9092,b:9092");
+    assert_int_equal(properties->count, 2);
+    assert_string_equal(properties->items[0], "linger.ms=10");
+    assert_string_equal(properties->items[1], "sasl.password=geheim");
+    char *json = sky_config_json(reading.config);
+    assert_null(strstr(json, "geheim"));
+    assert_non_null(strstr(json, "sasl.password=********"));
+    free(json);
     reading_end(&reading);
 }
 
@@ -293,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_samples),
         cmocka_unit_test(test_actions),
         cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_kafka),
         cmocka_unit_test(test_several_upstreams_need_routes),
         cmocka_unit_test(test_completed_defaults),
         cmocka_unit_test(test_printed_reads_back),

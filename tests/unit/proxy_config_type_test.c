@@ -153,8 +153,7 @@ static const struct sample {
     {"log.level", "loud", NULL,
      "log.level: \"loud\" is not one of the words; accepted: error, warn, info, debug"},
     {"reporter.protocol", "HTTP", "\"http\"", NULL},
-    {"reporter.protocol", "kafka", NULL,
-     "reporter.protocol: \"kafka\" is not part of this version; accepted: auto, grpc, http, local"},
+    {"reporter.protocol", "KAFKA", "\"kafka\"", NULL},
 
     {"agent.service", "caf\xc3\xa9", "\"caf\xc3\xa9\"", NULL},
     {"agent.service", "", NULL, "agent.service: \"\" is empty; accepted: a text, 1 to 200 bytes"},

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Kafka broker takes what OAP's kafka-fetcher reads; read back by a client of another make."""
+
+from __future__ import annotations
+
+import pytest
+from kafka import KafkaConsumer
+from skywalking.protocol.language_agent.Tracing_pb2 import SegmentObject
+from skywalking.protocol.management.Management_pb2 import InstancePingPkg, InstanceProperties
+
+from harness import Origin, Skystitch, Stage, until
+from kafka_broker import Kafka
+
+pytestmark = [pytest.mark.matrix, pytest.mark.timeout(300)]
+
+
+def read(kafka: Kafka, topic: str, count: int) -> list[tuple[bytes, bytes]]:
+    """Key and value of the first records of a topic."""
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=kafka.address, auto_offset_reset="earliest", consumer_timeout_ms=60000
+    )
+    records: list[tuple[bytes, bytes]] = []
+    for record in consumer:
+        records.append((record.key, record.value))
+        if len(records) == count:
+            break
+    consumer.close()
+    return records
+
+
+def proxy_before(stage: Stage, kafka: Kafka) -> Skystitch:
+    """Set as the Python agent is."""
+    env = {
+        "SW_AGENT_PROTOCOL": "kafka",
+        "SW_KAFKA_BOOTSTRAP_SERVERS": kafka.address,
+        "SW_KAFKA_NAMESPACE": "prod",
+        "SW_KAFKA_REPORTER_CONFIG_compression_type": "gzip",
+    }
+    return Skystitch(stage, Origin(stage).address, env=env)
+
+
+def test_records_are_what_the_fetcher_reads(stage: Stage) -> None:
+    kafka = Kafka(stage)
+    proxy = proxy_before(stage, kafka)
+    for number in range(20):
+        proxy.get(f"/page/{number}")
+    until(lambda: proxy.metric("skystitch_segments_confirmed_total") == 20, "all are confirmed", 60)
+    segments = read(kafka, "prod-skywalking-segments", 20)
+    for key, value in segments:
+        segment = SegmentObject.FromString(value)
+        assert key.decode() == segment.traceSegmentId
+        assert (segment.service, segment.serviceInstance) == (proxy.service, proxy.instance)
+    assert len({key for key, _ in segments}) == 20
+    management = dict(read(kafka, "prod-skywalking-managements", 2))
+    properties = InstanceProperties.FromString(management[f"register-{proxy.instance}".encode()])
+    assert "language" in {pair.key for pair in properties.properties}
+    ping = InstancePingPkg.FromString(management[proxy.instance.encode()])
+    assert (ping.service, ping.serviceInstance) == (proxy.service, proxy.instance)
+
+
+def test_broker_that_goes_and_comes_back(stage: Stage) -> None:
+    kafka = Kafka(stage)
+    proxy = proxy_before(stage, kafka)
+    proxy.get("/before")
+    until(lambda: proxy.metric("skystitch_segments_confirmed_total") == 1, "the first is confirmed", 60)
+    kafka.kill()
+    for number in range(20):
+        assert proxy.get(f"/away/{number}").status_code == 200
+    until(lambda: proxy.metric("skystitch_backend_up") == 0, "the broker is known to be away", 60)
+    assert proxy.metric("skystitch_segments_dropped_total") == 0
+    kafka.start()
+    until(lambda: proxy.metric("skystitch_segments_confirmed_total") == 21, "all are confirmed", 120)
+    keys = {key for key, _ in read(kafka, "prod-skywalking-segments", 21)}
+    assert len(keys) == 21

@@ -53,11 +53,13 @@ struct sky_tls_config {
     size_t certificate_count; /* 0: no TLS */
     char *client_ca;          /* file; NULL: clients are not asked for certificates */
     enum sky_client_auth client_auth;
+    char *hsts; /* value of Strict-Transport-Security; NULL: none is set */
 };
 
 struct sky_listener_config {
     struct sky_address address;
     struct sky_tls_config tls;
+    uint16_t redirect_port; /* all requests are sent to https at this port; 0: none is */
 };
 
 struct sky_upstream_config {

@@ -207,6 +207,7 @@ static void tls_fini(struct sky_tls_config *tls)
     }
     free(tls->certificates);
     free(tls->client_ca);
+    free(tls->hsts);
 }
 
 void sky_config_clear_listeners(struct sky_config *config)

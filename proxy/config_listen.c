@@ -2,14 +2,18 @@
 /* Reads one listener after the other, with what it says of TLS. */
 #include "proxy/config_listen.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "proxy/config_chars.h"
 #include "proxy/config_list.h"
 
 static const char accepted_pair[] = "{certificate: FILE, key: FILE}";
 static const char accepted_tls[] =
     "{certificate: FILE, key: FILE, certificates: [{certificate: FILE, key: FILE}, ...], "
-    "client_ca: FILE, client_auth: require or optional}";
+    "client_ca: FILE, client_auth: require or optional, hsts: VALUE}";
+static const char accepted_listener[] =
+    "{address: ADDR, tls: {certificate: FILE, key: FILE}, redirect_https: PORT}";
 
 static void report(const struct sky_yaml *yaml, const yaml_node_t *node, const char *option,
                    const char *what, const char *accepted)
@@ -86,14 +90,31 @@ static void read_client_ca(struct sky_tls_config *tls, struct sky_yaml *yaml,
         report(yaml, node, "listen.tls.client_ca", "memory is out", NULL);
 }
 
-enum { CERTIFICATE, KEY, CERTIFICATES, CLIENT_CA, CLIENT_AUTH, TLS_MEMBERS };
+static void read_hsts(struct sky_tls_config *tls, struct sky_yaml *yaml, const yaml_node_t *node)
+{
+    static const char option[] = "listen.tls.hsts",
+                      accepted[] = "a field's value, as max-age=31536000; includeSubDomains";
+    const char *text = sky_yaml_text(yaml, node, option, accepted);
+    if (text == NULL)
+        return;
+    const char *what = strncmp(text, "max-age=", 8) != 0 ? "does not begin with max-age="
+                                                         : sky_config_check_chars(text);
+    if (what == NULL && (tls->hsts = strdup(text)) == NULL)
+        what = "memory is out";
+    if (what != NULL)
+        sky_yaml_report(yaml, node,
+                        (struct sky_problem){
+                            .option = option, .value = text, .what = what, .accepted = accepted});
+}
+
+enum { CERTIFICATE, KEY, CERTIFICATES, CLIENT_CA, CLIENT_AUTH, HSTS, TLS_MEMBERS };
 
 static void read_tls(struct sky_tls_config *tls, struct sky_yaml *yaml, const yaml_node_t *node)
 {
     struct sky_yaml_member members[TLS_MEMBERS] = {
         [CERTIFICATE] = {.name = "certificate"},   [KEY] = {.name = "key"},
         [CERTIFICATES] = {.name = "certificates"}, [CLIENT_CA] = {.name = "client_ca"},
-        [CLIENT_AUTH] = {.name = "client_auth"},
+        [CLIENT_AUTH] = {.name = "client_auth"},   [HSTS] = {.name = "hsts"},
     };
     size_t errors = yaml->problems->errors;
     if (!sky_yaml_read_members(yaml, node, "listen.tls", members, TLS_MEMBERS, accepted_tls))
@@ -106,36 +127,66 @@ static void read_tls(struct sky_tls_config *tls, struct sky_yaml *yaml, const ya
         read_client_ca(tls, yaml, members[CLIENT_CA].value);
     if (members[CLIENT_AUTH].value != NULL)
         read_client_auth(tls, yaml, members[CLIENT_AUTH].value);
+    if (members[HSTS].value != NULL)
+        read_hsts(tls, yaml, members[HSTS].value);
     if (tls->certificate_count == 0 && yaml->problems->errors == errors)
         report(yaml, node, "listen.tls", "has no certificate", accepted_tls);
 }
 
-enum { ADDRESS, TLS, MEMBER_COUNT };
+/* `on`, or the port. */
+static void read_redirect(struct sky_listener_config *listener, struct sky_yaml *yaml,
+                          const yaml_node_t *node)
+{
+    static const char option[] = "listen.redirect_https", accepted[] = "on, off or a port";
+    const char *text = sky_yaml_text(yaml, node, option, accepted);
+    if (text == NULL || strcmp(text, "off") == 0 || strcmp(text, "false") == 0)
+        return;
+    char *end;
+    bool on = strcmp(text, "on") == 0 || strcmp(text, "true") == 0;
+    unsigned long port = on ? 443 : strtoul(text, &end, 10);
+    bool number = on || (text[0] >= '0' && text[0] <= '9' && *end == '\0');
+    const char *what = !number || port == 0 || port > UINT16_MAX ? "is no port"
+                       : listener->tls.certificate_count != 0    ? "is given to a listener with tls"
+                                                                 : NULL;
+    if (what == NULL)
+        listener->redirect_port = (uint16_t)port;
+    else
+        sky_yaml_report(yaml, node,
+                        (struct sky_problem){
+                            .option = option, .value = text, .what = what, .accepted = accepted});
+}
+
+enum { ADDRESS, TLS, REDIRECT, MEMBER_COUNT };
 
 static void read_listener(struct sky_config *config, struct sky_yaml *yaml, const yaml_node_t *item)
 {
     struct sky_yaml_member members[MEMBER_COUNT] = {
         [ADDRESS] = {.name = "address", .required = true, .value = item},
         [TLS] = {.name = "tls"},
+        [REDIRECT] = {.name = "redirect_https"},
     };
     if (item->type == YAML_MAPPING_NODE) {
         members[ADDRESS].value = NULL;
-        if (!sky_yaml_read_members(yaml, item, "listen", members, MEMBER_COUNT,
-                                   "{address: ADDR, tls: {certificate: FILE, key: FILE}}"))
+        if (!sky_yaml_read_members(yaml, item, "listen", members, MEMBER_COUNT, accepted_listener))
             return;
     }
     const char *text = sky_yaml_text(yaml, members[ADDRESS].value, "listen", SKY_ACCEPTED_ADDRESS);
     if (text == NULL)
         return;
     const char *problem = sky_config_add_listener(config, text);
-    if (problem != NULL)
+    if (problem != NULL) {
         sky_yaml_report(yaml, members[ADDRESS].value,
                         (struct sky_problem){.option = "listen",
                                              .value = text,
                                              .what = problem,
                                              .accepted = SKY_ACCEPTED_ADDRESS});
-    else if (members[TLS].value != NULL)
-        read_tls(&config->listeners[config->listener_count - 1].tls, yaml, members[TLS].value);
+        return;
+    }
+    struct sky_listener_config *listener = &config->listeners[config->listener_count - 1];
+    if (members[TLS].value != NULL)
+        read_tls(&listener->tls, yaml, members[TLS].value);
+    if (members[REDIRECT].value != NULL)
+        read_redirect(listener, yaml, members[REDIRECT].value);
 }
 
 void sky_config_read_listen(struct sky_config *config, struct sky_yaml *yaml,

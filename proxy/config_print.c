@@ -50,6 +50,8 @@ static json_t *tls_of(const struct sky_tls_config *tls)
         json_object_set_new(shown, "client_ca", json_string(tls->client_ca));
         json_object_set_new(shown, "client_auth", json_string(required ? "require" : "optional"));
     }
+    if (tls->hsts != NULL)
+        json_object_set_new(shown, "hsts", json_string(tls->hsts));
     return shown;
 }
 
@@ -61,6 +63,8 @@ static json_t *listeners_of(const struct sky_config *config)
         json_t *shown = json_pack("{s:s}", "address", listener->address.text);
         if (listener->tls.certificate_count != 0)
             json_object_set_new(shown, "tls", tls_of(&listener->tls));
+        if (listener->redirect_port != 0)
+            json_object_set_new(shown, "redirect_https", json_integer(listener->redirect_port));
         json_array_append_new(list, shown);
     }
     return list;

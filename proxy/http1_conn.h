@@ -80,6 +80,7 @@ struct sky_conn {
     struct sky_front *front;
     h2o_socket_t *sock;
     const struct sky_conn_io *io;
+    const struct sky_listener_config *listener; /* NULL: of no interest */
     SSL *ssl;                    /* the socket's; NULL: plain, or no ClientHello yet */
     h2o_linklist_t link;         /* of front->conns */
     h2o_timeout_entry_t timer;   /* the state's, on one of the front's lists */

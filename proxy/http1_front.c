@@ -240,9 +240,16 @@ void sky_front_accept(struct sky_front *front, h2o_socket_t *sock)
     sky_conn_begin(new_conn(front, sock));
 }
 
-void sky_front_accept_tls(struct sky_front *front, h2o_socket_t *sock, SSL_CTX *ctx)
+void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
+                         const struct sky_listener_config *listener, SSL_CTX *ctx)
 {
-    sky_conn_shake_hands(new_conn(front, sock), ctx);
+    struct sky_conn *conn = new_conn(front, sock);
+
+    conn->listener = listener;
+    if (ctx != NULL)
+        sky_conn_shake_hands(conn, ctx);
+    else
+        sky_conn_begin(conn);
 }
 
 /* ---- timers ---- */

@@ -40,13 +40,15 @@ void sky_front_log_to(struct sky_front *front, struct sky_access_pen *pen);
  * request runs counts as gone, as with nginx: the two cannot be told apart. */
 void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);
 
-/* sky_front_prepare_tls: a context is for sky_front_accept_tls from now on, and for nothing else.
+/* sky_front_prepare_tls: a context is for sky_front_accept_at from now on, and for nothing else.
  * Before its first use. */
 void sky_front_prepare_tls(SSL_CTX *ctx);
 
-/* sky_front_accept_tls: the same after a TLS handshake; the context is borrowed for it. SIGPIPE has
- * to be ignored. */
-void sky_front_accept_tls(struct sky_front *front, h2o_socket_t *sock, SSL_CTX *ctx);
+/* sky_front_accept_at: the same for a listener of the configuration, both borrowed for the
+ * connection's life: after a TLS handshake when there is a context (SIGPIPE has to be ignored
+ * then), and with what the listener says of answers. */
+void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
+                         const struct sky_listener_config *listener, SSL_CTX *ctx);
 
 /* sky_front_drain: idle connections close after a second without a request, since one may be on its
  * way; others after the answer under way, which says Connection: close. */

@@ -244,6 +244,35 @@ static void fill_request(struct sky_conn *conn, const struct sky_head *head)
         add_field(req, &head->fields[i]);
 }
 
+/* Before the body is read: it is to be sent to the other place. */
+static bool redirect(struct sky_conn *conn, bool has_body)
+{
+    h2o_req_t *req = &conn->req;
+    h2o_iovec_t host = req->input.authority, port = h2o_iovec_init(NULL, 0);
+    bool has_path = req->input.path.base[0] == '/'; /* OPTIONS * has none */
+    char text[8];
+
+    for (size_t i = host.len; i-- > 0 && host.base[i] != ']';)
+        if (host.base[i] == ':')
+            host.len = i;
+    if (conn->listener->redirect_port != 443)
+        port = h2o_iovec_init(text, (size_t)snprintf(text, sizeof text, ":%u",
+                                                     (unsigned)conn->listener->redirect_port));
+    h2o_iovec_t location =
+        h2o_concat(&req->pool, h2o_iovec_init(H2O_STRLIT("https://")), host, port,
+                   has_path ? req->input.path : h2o_iovec_init(H2O_STRLIT("/")));
+    conn->must_close |= has_body;
+    conn->state = SKY_CONN_RUNNING;
+    h2o_timeout_unlink(&conn->timer);
+    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_LOCATION, NULL, location.base,
+                   location.len);
+    conn->dispatching = true;
+    h2o_send_error_generic(req, 308, "Permanent Redirect", "See the field Location.\n",
+                           H2O_SEND_ERROR_KEEP_HEADERS);
+    conn->dispatching = false;
+    return conn->response.settle_due && sky_conn_settle(conn);
+}
+
 static bool start_request(struct sky_conn *conn)
 {
     h2o_buffer_t **input = &conn->sock->input;
@@ -261,6 +290,8 @@ static bool start_request(struct sky_conn *conn)
     if (head.dropped_count != 0)
         sky_count_add(conn->front->counters, SKY_COUNT_fields_underscore, head.dropped_count);
     fill_request(conn, &head);
+    if (conn->listener != NULL && conn->listener->redirect_port != 0 && head.authority.len != 0)
+        return redirect(conn, head.chunked || head.content_length != 0);
     if (head.chunked || head.content_length != 0)
         return begin_body(conn, &head);
     return dispatch(conn);

@@ -175,12 +175,22 @@ static bool is_ours(const h2o_header_t *field)
            field->name == &H2O_TOKEN_TRANSFER_ENCODING->buf;
 }
 
-static size_t head_bound(const h2o_req_t *req)
+/* NULL: the connection is no place for it, or it is left to the app. */
+static const char *hsts_of(const struct sky_conn *conn)
 {
+    return conn->ssl != NULL && conn->listener != NULL ? conn->listener->tls.hsts : NULL;
+}
+
+static size_t head_bound(const struct sky_conn *conn)
+{
+    const h2o_req_t *req = &conn->req;
+    const char *hsts = hsts_of(conn);
     size_t bound = sizeof("HTTP/1.1 200 \r\nDate: \r\nConnection: keep-alive\r\n"
                           "Content-Length: 18446744073709551615\r\n\r\n") +
                    H2O_TIMESTR_RFC1123_LEN + strlen(req->res.reason);
 
+    if (hsts != NULL)
+        bound += sizeof("Strict-Transport-Security: \r\n") + strlen(hsts);
     for (size_t i = 0; i < req->res.headers.size; i++)
         bound += req->res.headers.entries[i].name->len + req->res.headers.entries[i].value.len + 4;
     return bound;
@@ -229,13 +239,22 @@ static char *put_head(char *dst, struct sky_conn *conn)
 {
     h2o_req_t *req = &conn->req;
 
+    const char *hsts = hsts_of(conn);
+
     h2o_get_timestamp(conn->super.ctx, NULL, NULL); /* brings the cached text up to date */
     dst = put_status_line(dst, &req->res);
     dst = PUT(dst, "Date: ");
     dst = put(dst, conn->super.ctx->_timestamp_cache.value->rfc1123, H2O_TIMESTR_RFC1123_LEN);
     dst = PUT(dst, "\r\n");
+    if (hsts != NULL) {
+        dst = PUT(dst, "Strict-Transport-Security: ");
+        dst = put(dst, hsts, strlen(hsts));
+        dst = PUT(dst, "\r\n");
+    }
     for (size_t i = 0; i < req->res.headers.size; i++)
-        if (!is_ours(&req->res.headers.entries[i]))
+        if (!is_ours(&req->res.headers.entries[i]) &&
+            (hsts == NULL ||
+             req->res.headers.entries[i].name != &H2O_TOKEN_STRICT_TRANSPORT_SECURITY->buf))
             dst = put_field(dst, &req->res.headers.entries[i]);
     if (conn->response.has_length) {
         dst = PUT(dst, "Content-Length: ");
@@ -321,7 +340,7 @@ static char *put_body(char *dst, struct sky_conn *conn, const struct piece *piec
 static void push_head_and_body(struct sky_conn *conn, const struct piece *piece)
 {
     bool merge = piece->bytes <= MERGE_BYTES;
-    size_t bound = head_bound(&conn->req) + (merge ? piece->bytes + 32 : 0);
+    size_t bound = head_bound(conn) + (merge ? piece->bytes + 32 : 0);
     char *head = h2o_mem_alloc_pool(&conn->req.pool, bound), *end = put_head(head, conn);
 
     if (merge)

@@ -33,10 +33,7 @@ static bool accept_one(const struct sky_worker_listener *listener)
         return false;
     }
     sky_count(&worker->counters, SKY_COUNT_connections);
-    if (listener->tls != NULL)
-        sky_front_accept_tls(worker->front, sock, listener->tls);
-    else
-        sky_front_accept(worker->front, sock);
+    sky_front_accept_at(worker->front, sock, listener->config, listener->tls);
     return true;
 }
 
@@ -115,7 +112,8 @@ static void take_listeners(struct sky_worker *worker, struct sky_listener *liste
             listener->fds[k] = -1;
             struct sky_worker_listener *taken = &worker->listeners[worker->listener_count++];
             *taken = (struct sky_worker_listener){
-                worker, sock, listener->tls != NULL ? sky_tls_context(listener->tls) : NULL};
+                worker, sock, &worker->config->listeners[i],
+                listener->tls != NULL ? sky_tls_context(listener->tls) : NULL};
             sock->data = taken;
         }
     }

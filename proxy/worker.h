@@ -28,6 +28,7 @@ struct sky_worker;
 struct sky_worker_listener {
     struct sky_worker *worker;
     h2o_socket_t *sock;
+    const struct sky_listener_config *config;
     SSL_CTX *tls; /* NULL: plain */
 };
 

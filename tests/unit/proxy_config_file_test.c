@@ -6,7 +6,7 @@
 
 #define TLS_MEMBERS                                                                        \
     "{certificate: FILE, key: FILE, certificates: [{certificate: FILE, key: FILE}, ...], " \
-    "client_ca: FILE, client_auth: require or optional}"
+    "client_ca: FILE, client_auth: require or optional, hsts: VALUE}"
 
 static const struct mistake {
     const char *text, *lines;
@@ -73,10 +73,20 @@ static const struct mistake {
                          "[v6]:port, :port or unix:/path\n"},
     {"listen: [{port: 8080}]\n",
      "shop.yaml:1:11: listen.port: unknown option; accepted: {address: ADDR, tls: {certificate: "
-     "FILE, key: FILE}}\n"},
+     "FILE, key: FILE}, redirect_https: PORT}\n"},
     {"listen: [{}]\n",
      "shop.yaml:1:10: listen: \"address\" is missing; accepted: {address: ADDR, tls: {certificate: "
-     "FILE, key: FILE}}\n"},
+     "FILE, key: FILE}, redirect_https: PORT}\n"},
+    {"listen: [{address: \":1\", redirect_https: 70000}]\n",
+     "shop.yaml:1:42: listen.redirect_https: \"70000\" is no port; accepted: on, off or a port\n"},
+    {"listen: [{address: \":1\", redirect_https: 1x}]\n",
+     "shop.yaml:1:42: listen.redirect_https: \"1x\" is no port; accepted: on, off or a port\n"},
+    {"listen: [{address: \":1\", redirect_https: on, tls: {certificate: a, key: b}}]\n",
+     "shop.yaml:1:42: listen.redirect_https: \"on\" is given to a listener with tls; accepted: on, "
+     "off or a port\n"},
+    {"listen: [{address: \":1\", tls: {certificate: a, key: a, hsts: 1y}}]\n",
+     "shop.yaml:1:62: listen.tls.hsts: \"1y\" does not begin with max-age=; accepted: a field's "
+     "value, as max-age=31536000; includeSubDomains\n"},
     {"listen: [{address: \":1\", tls: {certificate: a}}]\n",
      "shop.yaml:1:31: listen.tls: has a certificate without its key; accepted: {certificate: FILE, "
      "key: FILE}\n"},

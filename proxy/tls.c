@@ -52,16 +52,31 @@ static bool readable(const char *what, const char *file, const struct report *re
 static int no_password(char *out, int size, int writing, void *arg)
 {
     (void)out, (void)size, (void)writing;
-    *(bool *)arg = true;
+    if (arg != NULL)
+        *(bool *)arg = true;
     return -1;
+}
+
+static bool load_key(SSL_CTX *ctx, const char *file, const struct report *report)
+{
+    bool locked = false;
+    SSL_CTX_set_default_passwd_cb(ctx, no_password);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, &locked);
+    ERR_clear_error();
+    int loaded = SSL_CTX_use_PrivateKey_file(ctx, file, SSL_FILETYPE_PEM);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
+    if (loaded == 1)
+        return true;
+    if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH)
+        return fail(report, "key", file, "does not belong to the certificate",
+                    "name the key that the certificate was made for");
+    return fail(report, "key", file, locked ? "has a password" : openssl_reason(),
+                "it must hold a private key in PEM without a password");
 }
 
 static bool load_certificate(SSL_CTX *ctx, const struct sky_certificate_config *config,
                              const struct report *report)
 {
-    bool locked = false;
-    SSL_CTX_set_default_passwd_cb(ctx, no_password);
-    SSL_CTX_set_default_passwd_cb_userdata(ctx, &locked);
     if (!readable("certificate", config->certificate, report) ||
         !readable("key", config->key, report))
         return false;
@@ -69,14 +84,7 @@ static bool load_certificate(SSL_CTX *ctx, const struct sky_certificate_config *
     if (SSL_CTX_use_certificate_chain_file(ctx, config->certificate) != 1)
         return fail(report, "certificate", config->certificate, openssl_reason(),
                     "it must hold the server's certificate in PEM, then those of its issuers");
-    if (SSL_CTX_use_PrivateKey_file(ctx, config->key, SSL_FILETYPE_PEM) != 1) {
-        if (ERR_GET_REASON(ERR_peek_error()) == X509_R_KEY_VALUES_MISMATCH)
-            return fail(report, "key", config->key, "does not belong to the certificate",
-                        "name the key that the certificate was made for");
-        return fail(report, "key", config->key, locked ? "has a password" : openssl_reason(),
-                    "it must hold a private key in PEM without a password");
-    }
-    return true;
+    return load_key(ctx, config->key, report);
 }
 
 static bool load_client_ca(SSL_CTX *ctx, const struct sky_tls_config *config,

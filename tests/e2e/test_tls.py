@@ -135,9 +135,9 @@ def test_chunked_upload_in_small_records(site: TlsSite, pki: Pki, version: ssl.T
 
 
 @versions
-def test_pipelining(site: TlsSite, pki: Pki, version: ssl.TLSVersion) -> None:
-    """More than is read ahead, in records that are not the requests' size."""
-    count = 2000
+@pytest.mark.parametrize("count", [100, 2000])
+def test_pipelining(site: TlsSite, pki: Pki, version: ssl.TLSVersion, count: int) -> None:
+    """In one record that is read in parts; and more than is read ahead."""
     with site.raw(pki.context(version), timeout=60) as client:
         sender = threading.Thread(
             target=client.send,

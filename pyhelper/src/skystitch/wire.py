@@ -22,7 +22,8 @@ _MAX_ADDRESS = 150
 _SW8_FIELDS = 8
 _MAX_T0_DIGITS = 18
 _SEPARATORS = (3, 4)  # without and with a mac
-_METHODS = frozenset(
+#: What an operation's name has as its method; others are OTHER.
+METHODS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 )
 _ESCAPES = [
@@ -132,7 +133,7 @@ def escape(text: str) -> str:
 
 def operation(method: str, script_name: str, route: str) -> str:
     """METHOD:/route as SkyWalking writes it. script_name is WSGI's, bytes as Latin-1."""
-    if method not in _METHODS:
+    if method not in METHODS:
         method = "OTHER"
     mount = script_name.rstrip("/")
     if not mount.isascii():

@@ -59,9 +59,7 @@ class FlaskRecording(Recording):
             rule, _ = self.app.url_map.bind_to_environ(environ).match(return_rule=True)
         except _http_exception:
             return _routes.without_rule("", environ)
-        view = self.app.view_functions.get(rule.endpoint)
-        method, script_name = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "")
-        return _routes.make((view, rule.rule, method, script_name))
+        return _learn_route(self.app, rule, environ)
 
 
 def _find_route(environ: Environ, status: str) -> wire.Route:
@@ -74,16 +72,26 @@ def _find_route(environ: Environ, status: str) -> wire.Route:
     rule = request.url_rule
     if rule is None:
         return _routes.without_rule(status, environ)
-    key = (
-        context.app.view_functions.get(rule.endpoint),
-        rule.rule,
-        environ["REQUEST_METHOD"],
-        environ.get("SCRIPT_NAME", ""),
-    )
     try:
-        return _routes[key]
-    except TypeError:
-        return _routes.make(key)
+        if not environ.get("SCRIPT_NAME"):
+            return rule.skystitch[environ["REQUEST_METHOD"]]  # type: ignore[no-any-return]
+    except (AttributeError, KeyError):
+        pass
+    return _learn_route(context.app, rule, environ)
+
+
+def _learn_route(app: Any, rule: Any, environ: Environ) -> wire.Route:
+    """Finds the route the long way, and keeps it with its rule for the requests that follow: as
+    long as the app lives, and for an app that is not mounted, as most are, at the least cost."""
+    method, script_name = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "")
+    key = (app.view_functions.get(rule.endpoint), rule.rule, method, script_name)
+    try:
+        route = _routes[key]
+    except TypeError:  # a view that cannot be hashed
+        route = _routes.make(key)
+    if not script_name and method in wire.METHODS:
+        vars(rule).setdefault("skystitch", {})[method] = route
+    return route
 
 
 def _recording(environ: Environ) -> Any:

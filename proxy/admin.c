@@ -124,6 +124,8 @@ static void collect(const struct sky_server *server, struct sky_metrics *metrics
         const struct sky_worker *worker = server->workers[i];
         sky_metrics_add_worker(metrics, &worker->counters);
         metrics->gauges[SKY_GAUGE_connections] += (double)sky_front_connection_count(worker->front);
+        metrics->gauges[SKY_GAUGE_tunnels] +=
+            (double)atomic_load_explicit(&worker->tunnels.open, memory_order_relaxed);
         if (worker->stitch != NULL)
             metrics->gauges[SKY_GAUGE_stitch_bytes] += (double)sky_stitch_bytes(worker->stitch);
     }

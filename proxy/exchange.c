@@ -13,11 +13,15 @@
  *     │                                                    │ bytes, the end, or a millisecond
  *     └────────────────── last bytes, or the cut ◄─────── RELAYING  (with back-pressure)
  *
+ * A 101 to what the request asked for leads from WAITING to TUNNEL, the end of which disposes of
+ * the request.
+ *
  *   state      h2o has              under way                  ends by
  *   DIALLING   nothing              dial                       connection, failure
  *   WAITING    nothing              back                       answer's head, failure
  *   HOLDING    nothing              back                       body, timer, failure
  *   RELAYING   generator            back, a send, or both      end of the body, failure
+ *   TUNNEL     nothing              tunnel                     dispose
  *   FINISHED   the last of it       h2o's last write           dispose
  *
  * dispose (of the request's pool) may come in each state and is the only end: the trace ends there,
@@ -43,6 +47,7 @@
 #include "proxy/route_answer.h"
 #include "proxy/route_rules.h"
 #include "proxy/trace.h"
+#include "proxy/tunnel.h"
 #include "proxy/worker.h"
 #include "reporter/log.h"
 
@@ -52,7 +57,7 @@
 /* What must not be sent twice goes by a socket that the server has hardly had time to give up. */
 #define UNREPEATABLE_IDLE_MS 500
 
-enum state { DIALLING, WAITING, HOLDING, RELAYING, FINISHED };
+enum state { DIALLING, WAITING, HOLDING, RELAYING, TUNNEL, FINISHED };
 
 struct exchange {
     h2o_generator_t super; /* first: h2o hands it back */
@@ -71,6 +76,9 @@ struct exchange {
     enum sky_failure failure;
     struct sky_dial dial;
     struct sky_back back;
+    struct sky_text protocol;  /* that the app has switched to */
+    struct sky_tunnel *tunnel; /* of TUNNEL */
+    struct sky_upstream_conn *tunnel_conn;
     h2o_timeout_entry_t head_timer;
     h2o_timeout_entry_t start_timer;
     struct sky_access_times times;
@@ -83,9 +91,10 @@ static void move(struct exchange *exchange, enum state to)
 {
     static const bool allowed[][FINISHED + 1] = {
         [DIALLING] = {[DIALLING] = true, [WAITING] = true, [FINISHED] = true},
-        [WAITING] = {[DIALLING] = true, [HOLDING] = true, [FINISHED] = true},
+        [WAITING] = {[DIALLING] = true, [HOLDING] = true, [TUNNEL] = true, [FINISHED] = true},
         [HOLDING] = {[RELAYING] = true, [FINISHED] = true},
         [RELAYING] = {[FINISHED] = true},
+        [TUNNEL] = {false},
         [FINISHED] = {false},
     };
 
@@ -227,10 +236,8 @@ static void on_informed(struct sky_back *back, const struct sky_answer *answer)
     sky_exchange_inform(exchange->req, answer);
 }
 
-static void on_answered(struct sky_back *back, const struct sky_answer *answer)
+static void take_answer(struct exchange *exchange, const struct sky_answer *answer)
 {
-    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
-
     sky_access_stamp(exchange->worker, &exchange->times, &exchange->times.answered_us);
     sky_health_answered(exchange->server);
     if (exchange->trace != NULL) {
@@ -242,7 +249,60 @@ static void on_answered(struct sky_back *back, const struct sky_answer *answer)
     sky_exchange_fill_response(exchange->req, answer);
     if (exchange->route != NULL)
         sky_route_change_answer(exchange->route->rules, exchange->req);
+}
+
+static void on_answered(struct sky_back *back, const struct sky_answer *answer)
+{
+    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
+
+    take_answer(exchange, answer);
     move(exchange, HOLDING);
+}
+
+/* --- tunnel --- */
+
+static bool on_switched(struct sky_back *back, const struct sky_answer *answer)
+{
+    struct exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct exchange, back, back);
+
+    if (!sky_exchange_asked_for(sky_front_upgrade(exchange->req), answer->upgrade))
+        return false;
+    exchange->protocol = answer->upgrade;
+    take_answer(exchange, answer);
+    return true;
+}
+
+static void on_tunnel_end(struct sky_tunnel *tunnel)
+{
+    sky_front_end_tunnel(((struct exchange *)tunnel->owner)->req);
+}
+
+/* The request lasts as long as the tunnel: its dispose ends both. */
+static void open_tunnel(struct exchange *exchange)
+{
+    struct sky_tunnel *tunnel = h2o_mem_alloc_pool(&exchange->req->pool, sizeof(*tunnel));
+    struct sky_text early;
+
+    sky_tunnel_init(tunnel, &exchange->worker->tunnels, on_tunnel_end, exchange);
+    if (!sky_front_switch(exchange->req, exchange->protocol, tunnel)) {
+        sky_back_cancel(&exchange->back);
+        fail(exchange, SKY_FAILURE_SWITCHED);
+        return;
+    }
+    move(exchange, TUNNEL);
+    exchange->tunnel = tunnel;
+    exchange->tunnel_conn = sky_back_detach(&exchange->back, &early);
+    sky_tunnel_attach(&tunnel->app, exchange->tunnel_conn->sock, &sky_tunnel_plain,
+                      exchange->tunnel_conn->sock);
+    sky_tunnel_received(&tunnel->app, early);
+    sky_tunnel_start(tunnel);
+}
+
+static void close_tunnel(struct exchange *exchange)
+{
+    sky_tunnel_fini(exchange->tunnel);
+    exchange->req->bytes_sent = exchange->tunnel->app.bytes;
+    sky_upstream_close(exchange->tunnel_conn);
 }
 
 /* A kept connection may have been closed by the server just as the request went out. */
@@ -260,6 +320,8 @@ static void on_progress(struct sky_back *back)
 
     if (exchange->state != WAITING) {
         relay(exchange);
+    } else if (back->state == SKY_BACK_SWITCHED) {
+        open_tunnel(exchange);
     } else if (may_retry(exchange)) {
         sky_count(&exchange->worker->counters, SKY_COUNT_upstream_retries);
         start_attempt(exchange, exchange->server, true);
@@ -273,7 +335,8 @@ static void on_progress(struct sky_back *back)
 
 static void write_request(struct exchange *exchange, struct sky_upstream_conn *conn)
 {
-    static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress};
+    static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress,
+                                                  on_switched};
     h2o_req_t *req = exchange->req;
     struct sky_forward forward = {
         .worker = exchange->worker,
@@ -283,6 +346,7 @@ static void write_request(struct exchange *exchange, struct sky_upstream_conn *c
         .trace_lines = exchange->trace_lines,
         .server = exchange->server->address,
         .close = exchange->worker->config->timeouts.upstream_idle_ms == 0,
+        .upgrade = sky_front_upgrade(req),
     };
     char stack[STACK_HEAD_BYTES];
     size_t bound = sky_forward_bound(&forward);
@@ -366,8 +430,27 @@ static bool client_gone(const struct exchange *exchange)
     return !exchange->cut && req->version < 0x200 && req->timestamps.response_end_at.tv_sec == 0;
 }
 
+static struct sky_trace_outcome conclude_tunnel(const struct sky_tunnel *tunnel)
+{
+    static const char *const failures[] = {[SKY_TUNNEL_STOPPED] = "proxy stopped",
+                                           [SKY_TUNNEL_CLIENT] = NULL,
+                                           [SKY_TUNNEL_APP] = NULL,
+                                           [SKY_TUNNEL_IDLE] = "tunnel idle"};
+
+    return (struct sky_trace_outcome){
+        .status = 101,
+        .body_bytes = tunnel->app.bytes,
+        .tunnel = true,
+        .tunnel_in_bytes = tunnel->client.bytes,
+        .tunnel_out_bytes = tunnel->app.bytes,
+        .failure = failures[tunnel->cause],
+    };
+}
+
 static struct sky_trace_outcome conclude(struct exchange *exchange)
 {
+    if (exchange->state == TUNNEL)
+        return conclude_tunnel(exchange->tunnel);
     bool gone = client_gone(exchange);
 
     if (gone && exchange->worker->cutting) {
@@ -404,6 +487,8 @@ static void on_dispose(void *arg)
     h2o_timeout_unlink(&exchange->start_timer);
     sky_dial_cancel(&exchange->dial);
     sky_back_fini(&exchange->back);
+    if (exchange->tunnel != NULL)
+        close_tunnel(exchange);
     end(exchange);
 }
 

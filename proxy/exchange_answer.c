@@ -55,6 +55,22 @@ void sky_exchange_fill_response(h2o_req_t *req, const struct sky_answer *answer)
     make_fields(&req->pool, answer, &req->res.headers);
 }
 
+bool sky_exchange_asked_for(struct sky_text asked, struct sky_text protocol)
+{
+    const char *at = asked.base, *end = at + asked.len;
+
+    while (protocol.len != 0 && at != end) {
+        const char *begin = at;
+        while (at != end && *at != ',' && *at != ' ' && *at != '\t')
+            ++at;
+        if (sky_text_equal_nocase(sky_text(begin, (size_t)(at - begin)), protocol))
+            return true;
+        while (at != end && (*at == ',' || *at == ' ' || *at == '\t'))
+            ++at;
+    }
+    return false;
+}
+
 void sky_exchange_inform(h2o_req_t *req, const struct sky_answer *answer)
 {
     h2o_headers_t headers;

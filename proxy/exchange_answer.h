@@ -12,6 +12,10 @@
  * out: h2o writes its own. */
 void sky_exchange_fill_response(h2o_req_t *req, const struct sky_answer *answer);
 
+/* sky_exchange_asked_for: whether the protocol that an app has switched to is one of those that the
+ * request's Upgrade asked for. */
+bool sky_exchange_asked_for(struct sky_text asked, struct sky_text protocol);
+
 /* sky_exchange_inform: passes an interim answer on to the client. */
 void sky_exchange_inform(h2o_req_t *req, const struct sky_answer *answer);
 

@@ -286,8 +286,12 @@ static void put_own_fields(struct head *head, struct sky_text host, struct sky_t
         put_prefix(head);
     if (wants_length(forward->req))
         put_length(head, forward->req->entity.len);
-    if (forward->close)
+    if (forward->upgrade.len != 0) {
+        put(head, SKY_TEXT("Connection: Upgrade\r\n"));
+        put_field(head, SKY_TEXT("Upgrade: "), forward->upgrade);
+    } else if (forward->close) {
         put(head, SKY_TEXT("Connection: close\r\n"));
+    }
     put(head, forward->trace_lines);
     if (head->changes != NULL)
         put(head, sky_text(head->changes->lines, head->changes->lines_bytes));
@@ -297,7 +301,7 @@ size_t sky_forward_bound(const struct sky_forward *forward)
 {
     const h2o_req_t *req = forward->req;
     size_t bytes = OWN_TEXT_BYTES + SKY_PEER_TEXT_BYTES + req->method.len + req->path.len +
-                   2 * choose_host(forward).len + forward->trace_lines.len;
+                   2 * choose_host(forward).len + forward->trace_lines.len + forward->upgrade.len;
 
     if (forward->route != NULL)
         bytes += bound_of_rules(forward->route);

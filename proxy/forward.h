@@ -30,6 +30,7 @@ struct sky_forward {
     struct sky_text trace_lines;          /* of sky_trace_attempt */
     const struct sky_address *server;     /* names the host for a client that named none */
     bool close;                           /* the connection is to be used once */
+    struct sky_text upgrade; /* protocols to be asked for in place of `close`; empty: none */
 };
 
 /* sky_forward_check: NULL, or what makes the request unfit for an HTTP/1 head, as a static text.

@@ -118,8 +118,7 @@ static bool is_hop_by_hop(struct sky_text name)
     case 2:
         return sky_text_equal_nocase(name, SKY_TEXT("te"));
     case 7:
-        return sky_text_equal_nocase(name, SKY_TEXT("trailer")) ||
-               sky_text_equal_nocase(name, SKY_TEXT("upgrade"));
+        return sky_text_equal_nocase(name, SKY_TEXT("trailer"));
     case 10:
         return sky_text_equal_nocase(name, SKY_TEXT("keep-alive"));
     case 16:
@@ -152,6 +151,10 @@ static const char *take_field(struct sky_text name, struct sky_text value,
         return read_coding(value, control);
     if (name.len == 10 && sky_text_equal_nocase(name, SKY_TEXT("connection")))
         return read_connection(value, control);
+    if (name.len == 7 && sky_text_equal_nocase(name, SKY_TEXT("upgrade"))) {
+        answer->upgrade = value;
+        return NULL;
+    }
     if (is_hop_by_hop(name) || take_stitch(name, value, answer))
         return NULL;
     if (answer->field_count == SKY_ANSWER_MAX_FIELDS)

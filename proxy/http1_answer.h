@@ -39,6 +39,8 @@ struct sky_answer {
     uint64_t content_length; /* as the head says; SKY_ANSWER_NO_LENGTH: it says nothing */
     bool keep_alive;         /* the connection may be used again after the body */
 
+    struct sky_text upgrade; /* the last Upgrade field; empty: none */
+
     struct sky_text stitch;      /* first sw8-stitch field */
     size_t stitch_count;         /* of such fields */
     struct sky_text stitch_data; /* first sw8-stitch-data field */

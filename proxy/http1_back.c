@@ -10,7 +10,7 @@
  *   closed before a head           FAILED, CLOSED
  *   closed within the body         FAILED, CUT; if that is the body's end (SKY_ANSWER_CLOSE) WHOLE
  *   no byte for timeouts.response  FAILED, RESPONSE_TIMEOUT; the clock stands while paused
- *   head or chunks not sound       FAILED, MALFORMED; 101 FAILED, SWITCHED
+ *   head or chunks not sound       FAILED, MALFORMED; 101 unasked FAILED, SWITCHED
  *   bytes after the answer         it passes; the socket is closed
  *   owner takes nothing            above 64 KiB reading stops until it does */
 #include "proxy/http1_back.h"
@@ -176,13 +176,16 @@ static void add_piece(struct sky_back_part *part, struct sky_text piece)
     }
 }
 
+static bool is_unsent(const struct sky_back *back)
+{
+    return back->writing || back->unsent[0].len + back->unsent[1].len != 0;
+}
+
 /* The answer has ended; `extra` bytes of what was read lie behind it. */
 static void end_body(struct sky_back *back, size_t extra)
 {
-    bool unsent = back->writing || back->unsent[0].len + back->unsent[1].len != 0;
-
     back->state = SKY_BACK_WHOLE;
-    leave_conn(back, extra == 0 && !unsent && !back->unusable);
+    leave_conn(back, extra == 0 && !is_unsent(back) && !back->unusable);
 }
 
 static void eat_chunks(struct sky_back *back, struct sky_text input)
@@ -289,10 +292,22 @@ static void begin_body(struct sky_back *back, const struct sky_answer *answer)
     eat_body(back, sky_text(head->bytes + answer->head_bytes, head->size - answer->head_bytes));
 }
 
+static void switch_protocol(struct sky_back *back, const struct sky_answer *answer)
+{
+    if (is_unsent(back) || back->events->switched == NULL ||
+        !back->events->switched(back, answer)) {
+        fail(back, SKY_FAILURE_SWITCHED);
+        return;
+    }
+    h2o_timeout_unlink(&back->timer);
+    back->state = SKY_BACK_SWITCHED;
+    back->switch_bytes = answer->head_bytes;
+}
+
 static bool take_interim(struct sky_back *back, const struct sky_answer *answer)
 {
     if (answer->status == 101) {
-        fail(back, SKY_FAILURE_SWITCHED);
+        switch_protocol(back, answer);
         return false;
     }
     if (back->interim_count++ == MAX_INTERIM) {
@@ -394,6 +409,17 @@ const struct sky_back_part *sky_back_take(struct sky_back *back)
         restart_clock(back);
     }
     return &back->taken;
+}
+
+struct sky_upstream_conn *sky_back_detach(struct sky_back *back, struct sky_text *early)
+{
+    struct sky_upstream_conn *conn = back->conn;
+
+    assert(back->state == SKY_BACK_SWITCHED);
+    *early =
+        sky_text(back->head->bytes + back->switch_bytes, back->head->size - back->switch_bytes);
+    back->conn = NULL;
+    return conn;
 }
 
 void sky_back_cancel(struct sky_back *back)

@@ -11,6 +11,7 @@
  * FAILED SKY_BACK_BODY    the body                               its end -> WHOLE, else FAILED
  *   SKY_BACK_WHOLE   nothing: the socket is back in the pool, or closed
  *   SKY_BACK_FAILED  nothing: the socket is closed
+ *   SKY_BACK_SWITCHED nothing, after a 101 that the owner has agreed to: it detaches the socket
  *
  * Whether the request is still being written is independent of it: apps answer early. */
 #ifndef SKY_PROXY_HTTP1_BACK_H
@@ -26,7 +27,13 @@
 /* Pieces of body handed over at once; more chunks than these are moved together. */
 #define SKY_BACK_MAX_PIECES 8
 
-enum sky_back_state { SKY_BACK_HEAD, SKY_BACK_BODY, SKY_BACK_WHOLE, SKY_BACK_FAILED };
+enum sky_back_state {
+    SKY_BACK_HEAD,
+    SKY_BACK_BODY,
+    SKY_BACK_WHOLE,
+    SKY_BACK_FAILED,
+    SKY_BACK_SWITCHED
+};
 
 struct sky_back;
 
@@ -40,6 +47,9 @@ struct sky_back_events {
     void (*answered)(struct sky_back *back, const struct sky_answer *answer);
     /* bytes, the end or a failure have come. Last thing that the back does: it may be gone then. */
     void (*progress)(struct sky_back *back);
+    /* a 101; false: nobody asked for it, and the back fails. As for answered, progress follows.
+     * NULL: never asked for */
+    bool (*switched)(struct sky_back *back, const struct sky_answer *answer);
 };
 
 /* A part of the body: pieces in one buffer. */
@@ -71,7 +81,8 @@ struct sky_back {
     size_t sending_bytes;  /* of unsent, under way */
 
     struct sky_answer_scan scan;
-    h2o_buffer_t *head; /* the heads, and what of the body came with the last one */
+    h2o_buffer_t *head;  /* the heads, and what of the body came with the last one */
+    size_t switch_bytes; /* of SKY_BACK_SWITCHED: the last head's length */
     enum sky_answer_framing framing;
     uint64_t left; /* SKY_ANSWER_LENGTH: bytes to come */
     struct sky_chunked chunked;
@@ -88,6 +99,10 @@ void sky_back_start(struct sky_back *back, const struct sky_back_events *events,
 /* sky_back_take: what has come of the body and was not taken yet, maybe nothing. Frees what was
  * taken before and lets reading go on. */
 const struct sky_back_part *sky_back_take(struct sky_back *back);
+
+/* sky_back_detach: of SKY_BACK_SWITCHED: the connection is the caller's from now on. *early: what
+ * has come behind the 101; valid until sky_back_fini. */
+struct sky_upstream_conn *sky_back_detach(struct sky_back *back, struct sky_text *early);
 
 /* sky_back_cancel: closes the connection, if there still is one; no event comes any more. What was
  * handed over stays valid. */

@@ -12,7 +12,9 @@
  *        +--------------------------------+
  *              answer out, keep-alive
  *
- * With TLS a state HANDSHAKE stands before IDLE.
+ * With TLS a state HANDSHAKE stands before IDLE. A request that switches to another protocol goes
+ * from RUNNING to TUNNEL and stays there: the tunnel has the socket, and the request lasts as long
+ * as it.
  *
  * RUNNING: a handler has the request, or an answer of the front's own is on its way; reading goes
  * on all the while. Any state can end in a close. */
@@ -54,7 +56,8 @@ enum sky_conn_state {
     SKY_CONN_HEAD,      /* a part of a head */
     SKY_CONN_BODY,      /* the body is coming in */
     SKY_CONN_RUNNING,
-    SKY_CONN_LINGER /* our side is shut; what still comes is read and dropped */
+    SKY_CONN_TUNNEL, /* the socket is the tunnel's */
+    SKY_CONN_LINGER  /* our side is shut; what still comes is read and dropped */
 };
 
 /* What happens once all output has been taken by the kernel. */
@@ -103,7 +106,9 @@ struct sky_conn {
     struct sky_chunked decoder;
     struct sky_body_buffer body;
     enum sky_refusal refusal; /* of the body */
-    bool must_close;          /* the input cannot be trusted, or is not wanted, any more */
+    struct sky_text upgrade;  /* protocols that the request asks for; empty: none */
+    struct sky_tunnel *tunnel;
+    bool must_close; /* the input cannot be trusted, or is not wanted, any more */
     struct {
         enum sky_conn_then then;
         bool settle_due;
@@ -180,6 +185,10 @@ void sky_conn_start_output(struct sky_conn *conn);
 /* sky_conn_write: bytes of our own ahead of the answer; they are static or in the request's pool.
  */
 void sky_conn_write(struct sky_conn *conn, h2o_iovec_t bytes);
+
+/* sky_conn_switch_head: a 101 with the fields of req.res that switches to `protocol`; in the
+ * request's pool. */
+h2o_iovec_t sky_conn_switch_head(struct sky_conn *conn, struct sky_text protocol);
 
 /* sky_conn_settle: does what is due after output (response.then). True: the next request may be
  * read; false: a request runs, or conn lingers, or is gone. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "proxy/http1_conn.h"
+#include "proxy/tunnel.h"
 
 /* RFC 9112, 9.6: how long a client may go on sending after our last byte, in all and between reads.
  */
@@ -252,6 +253,65 @@ void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
         sky_conn_begin(conn);
 }
 
+/* ---- tunnels ---- */
+
+struct sky_text sky_front_upgrade(h2o_req_t *req)
+{
+    struct sky_conn *conn = sky_conn_of(req);
+
+    return conn != NULL ? conn->upgrade : sky_text(NULL, 0);
+}
+
+static ssize_t tunnel_receive(void *conn, char *bytes, size_t size)
+{
+    return ((struct sky_conn *)conn)->io->receive(conn, bytes, size);
+}
+
+static ssize_t tunnel_send(void *conn, struct sky_text bytes)
+{
+    h2o_iovec_t piece = h2o_iovec_init(bytes.base, bytes.len);
+
+    return ((struct sky_conn *)conn)->io->send(conn, &piece, 1);
+}
+
+static void tunnel_shut(void *conn)
+{
+    ((struct sky_conn *)conn)->io->shut(conn);
+}
+
+bool sky_front_switch(h2o_req_t *req, struct sky_text protocol, struct sky_tunnel *tunnel)
+{
+    static const struct sky_tunnel_io io = {tunnel_receive, tunnel_send, tunnel_shut};
+    struct sky_conn *conn = sky_conn_of(req);
+
+    /* Interim answers that the client does not take are not worth a queue of their own. */
+    if (conn == NULL || conn->state != SKY_CONN_RUNNING || conn->dispatching ||
+        conn->response.head_made || h2o_socket_is_writing(conn->sock))
+        return false;
+    h2o_iovec_t head = sky_conn_switch_head(conn, protocol);
+    h2o_buffer_t *input = conn->sock->input;
+    h2o_timeout_unlink(&conn->timer);
+    h2o_timeout_unlink(&conn->settler);
+    conn->response.head_made = true;
+    conn->state = SKY_CONN_TUNNEL;
+    conn->tunnel = tunnel;
+    sky_tunnel_attach(&tunnel->client, conn->sock, &io, conn);
+    sky_tunnel_answer(tunnel, sky_text(head.base, head.len));
+    sky_tunnel_received(&tunnel->client, sky_text(input->bytes, input->size));
+    h2o_buffer_consume(&conn->sock->input, input->size);
+    if (conn->ssl != NULL && !h2o_timeout_is_linked(&conn->reader))
+        h2o_timeout_link(conn->super.ctx->loop, &conn->super.ctx->zero_timeout, &conn->reader);
+    return true;
+}
+
+void sky_front_end_tunnel(h2o_req_t *req)
+{
+    struct sky_conn *conn = sky_conn_of(req);
+
+    assert(conn->state == SKY_CONN_TUNNEL);
+    sky_conn_close(conn);
+}
+
 /* ---- timers ---- */
 
 static struct sky_conn *of_timer(h2o_timeout_entry_t *entry)
@@ -351,6 +411,8 @@ static void on_bytes(struct sky_conn *conn)
         if (conn->sock->input->size >= SKY_CONN_READ_AHEAD)
             pause_reading(conn);
         break;
+    case SKY_CONN_TUNNEL:
+        break;
     case SKY_CONN_LINGER:
         if (h2o_now(conn->super.ctx->loop) < conn->linger_until_ms)
             wait_for_silence(conn);
@@ -395,7 +457,9 @@ static void on_rest(h2o_timeout_entry_t *entry)
 {
     struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, reader, entry);
 
-    if (!conn->reading_paused)
+    if (conn->state == SKY_CONN_TUNNEL)
+        sky_tunnel_receive(&conn->tunnel->client);
+    else if (!conn->reading_paused)
         on_read(conn->sock, NULL);
 }
 

@@ -12,6 +12,7 @@
 
 #include <h2o.h>
 
+#include "propagation/text.h"
 #include "proxy/config.h"
 #include "proxy/counters.h"
 
@@ -19,6 +20,7 @@
  * went away; connections are counted by who accepts them. */
 struct sky_front;
 struct sky_access_pen;
+struct sky_tunnel;
 
 /* sky_front_prepare: takes libh2o's own chunked encoder out of all paths, since the front does the
  * framing of answers itself. After hosts and paths are registered, before h2o_context_init. */
@@ -72,6 +74,19 @@ int sky_front_refusal(h2o_req_t *req);
 /* sky_front_inform: passes an interim answer (1xx but 101) on. Dropped for HTTP/1.0 clients and for
  * connections of another kind. Fields are copied. */
 void sky_front_inform(h2o_req_t *req, int status, const h2o_header_t *fields, size_t field_count);
+
+/* sky_front_upgrade: the protocols that the request asks to switch to and that may be passed on to
+ * its app, as they stand in Upgrade; empty: none. */
+struct sky_text sky_front_upgrade(h2o_req_t *req);
+
+/* sky_front_switch: makes of the client's socket one end of the tunnel, a 101 with the fields of
+ * req->res the first thing that goes out to it, and what the client has sent already the first that
+ * goes to the app. The tunnel is borrowed until the request is disposed of, and still to be
+ * started. False, and nothing is done, when the client's socket cannot be had. */
+bool sky_front_switch(h2o_req_t *req, struct sky_text protocol, struct sky_tunnel *tunnel);
+
+/* sky_front_end_tunnel: closes the client's connection; the request is disposed of in this call. */
+void sky_front_end_tunnel(h2o_req_t *req);
 
 /* sky_front_received_us: when the first byte of the request line was read; microseconds since 1970.
  */

@@ -217,6 +217,8 @@ static enum sky_refusal parse_request_line(struct sky_text line, struct sky_head
 /* Which of the fields that a request may have once was there. */
 struct seen {
     bool host, length, coding, close;
+    bool upgrade_named; /* in Connection */
+    size_t upgrades;
 };
 
 static enum sky_refusal take_host(struct sky_head *head, struct sky_text value, struct seen *seen)
@@ -273,7 +275,34 @@ static void take_connection(struct sky_head *head, struct sky_text value, struct
             seen->close = true;
         else if (sky_text_equal_nocase(option, SKY_TEXT("keep-alive")))
             head->keep_alive = true;
+        else if (sky_text_equal_nocase(option, SKY_TEXT("upgrade")))
+            seen->upgrade_named = true;
     }
+}
+
+/* What of Upgrade may be passed on: "token[/token]" of one or more protocols. h2c would make of the
+ * tunnel a way round every check of requests. */
+static bool is_upgrade(struct sky_text value)
+{
+    while (value.len != 0) {
+        struct sky_text protocol = trim(cut(&value, ','));
+        struct sky_text rest = protocol, name = cut(&rest, '/');
+        if (name.len == 0 || !all(name, SKY_HTTP1_TOKEN) || !all(rest, SKY_HTTP1_TOKEN) ||
+            sky_text_equal_nocase(name, SKY_TEXT("h2c")) ||
+            sky_text_equal_nocase(name, SKY_TEXT("http")) ||
+            sky_text_equal_nocase(name, SKY_TEXT("tls")))
+            return false;
+    }
+    return true;
+}
+
+static void settle_upgrade(struct sky_head *head, const struct seen *seen)
+{
+    bool body = head->chunked || (head->has_length && head->content_length != 0);
+
+    if (!head->http11 || !seen->upgrade_named || seen->upgrades != 1 || body ||
+        !is_upgrade(head->upgrade))
+        head->upgrade = sky_text(NULL, 0);
 }
 
 /* Fields that the connection itself uses do not become fields of the request, but for Connection,
@@ -291,8 +320,11 @@ static enum sky_refusal take_field(struct sky_head *head, struct sky_head_field 
             return take_expect(head, field.value);
         break;
     case 7:
-        if (sky_text_equal_nocase(field.name, SKY_TEXT("upgrade")))
+        if (sky_text_equal_nocase(field.name, SKY_TEXT("upgrade"))) {
+            head->upgrade = field.value;
+            seen->upgrades++;
             return SKY_REFUSAL_none;
+        }
         break;
     case 10:
         if (sky_text_equal_nocase(field.name, SKY_TEXT("connection")))
@@ -359,13 +391,15 @@ static enum sky_refusal check_fields(struct sky_head *head, const struct seen *s
     if (head->http11 && !seen->host)
         return SKY_REFUSAL_host_missing;
     head->keep_alive = (head->keep_alive || head->http11) && !seen->close;
+    if (seen->upgrades != 0)
+        settle_upgrade(head, seen);
     return SKY_REFUSAL_none;
 }
 
 enum sky_refusal sky_head_parse(struct sky_text bytes, struct sky_head *head)
 {
     enum sky_refusal refusal;
-    struct seen seen = {false, false, false, false};
+    struct seen seen = {.host = false};
 
     *head = (struct sky_head){.fields = head->fields};
     struct sky_text line = cut(&bytes, '\n');

@@ -52,7 +52,10 @@ struct sky_head {
     bool keep_alive; /* what the client wants */
     bool chunked;    /* the body's framing: one of chunked, has_length, or no body */
     bool has_length;
-    bool expects_continue; /* and is HTTP/1.1 */
+    bool expects_continue;   /* and is HTTP/1.1 */
+    struct sky_text upgrade; /* the protocols asked for (RFC 9110, 7.8); empty: none, or not so that
+                                it may be passed on: h2c, a body, HTTP/1.0, not named in Connection
+                              */
     uint64_t content_length;
     struct sky_head_field *fields; /* the caller's; all but Host, Content-Length, Transfer-Encoding,
                                       Expect and Upgrade */

@@ -237,6 +237,7 @@ static void fill_request(struct sky_conn *conn, const struct sky_head *head)
         head->authority.base != NULL ? iovec_of(head->authority) : h2o_iovec_init(H2O_STRLIT(""));
     req->http1_is_persistent = head->keep_alive;
     conn->client_closes = !head->keep_alive;
+    conn->upgrade = head->upgrade;
     if (head->has_length || head->chunked)
         req->entity = h2o_iovec_init(H2O_STRLIT(""));
     h2o_vector_reserve(&req->pool, &req->headers, head->field_count);
@@ -335,6 +336,7 @@ void sky_conn_advance(struct sky_conn *conn)
             break;
         case SKY_CONN_HANDSHAKE:
         case SKY_CONN_RUNNING:
+        case SKY_CONN_TUNNEL:
         case SKY_CONN_LINGER:
             more = false;
             break;

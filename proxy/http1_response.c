@@ -419,6 +419,21 @@ static const char *interim_phrase(int status)
     }
 }
 
+h2o_iovec_t sky_conn_switch_head(struct sky_conn *conn, struct sky_text protocol)
+{
+    h2o_req_t *req = &conn->req;
+    char *head = h2o_mem_alloc_pool(&req->pool, head_bound(conn) + protocol.len +
+                                                    sizeof("Connection: Upgrade\r\nUpgrade: \r\n"));
+    char *end = put_status_line(head, &req->res);
+
+    for (size_t i = 0; i < req->res.headers.size; i++)
+        end = put_field(end, &req->res.headers.entries[i]);
+    end = PUT(end, "Connection: Upgrade\r\nUpgrade: ");
+    end = put(end, protocol.base, protocol.len);
+    end = PUT(end, "\r\n\r\n");
+    return h2o_iovec_init(head, (size_t)(end - head));
+}
+
 void sky_front_inform(h2o_req_t *req, int status, const h2o_header_t *fields, size_t field_count)
 {
     struct sky_conn *conn = sky_conn_of(req);

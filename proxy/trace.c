@@ -338,8 +338,10 @@ void sky_trace_names(const struct sky_trace *trace, struct sky_trace_names *name
 static bool is_kept(const struct sky_trace *trace)
 {
     struct sky_counters *counters = &trace->worker->counters;
+    /* how long a tunnel is open says nothing of how fast it was made */
+    int64_t answered_us = trace->outcome.tunnel ? trace->answered_us : trace->end_us;
     switch (sky_sampling_end(&trace->worker->config->agent.sampling, sky_trace_failed(trace),
-                             trace->end_us - trace->received_us)) {
+                             answered_us - trace->received_us)) {
     case SKY_SAMPLING_KEPT_ERROR:
         sky_count(counters, SKY_COUNT_sampling_kept_error);
         return true;

@@ -20,6 +20,8 @@ struct sky_trace_outcome {
     uint64_t body_bytes; /* of the answer, to the client */
     bool client_gone;    /* the client left before the answer was whole: no error */
     bool cut;            /* the answer did not end as it should: error */
+    bool tunnel;         /* it became one: long, and no error for that */
+    uint64_t tunnel_in_bytes, tunnel_out_bytes; /* from, to the client; after the heads */
     const char *failure; /* what failed, static text, as "connect timeout"; NULL when nothing */
 };
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "proxy/stitch_merge.h"
 #include "proxy/trace_state.h"
 #include "reporter/segment.h"
@@ -7,13 +10,14 @@
  * towards a service of its own. */
 #define COMPONENT_HTTP 49
 
-#define MAX_TAGS 6
+#define MAX_TAGS 8
 
 /* The entry span's tags; texts point into the buffers here or into the trace. */
 struct entry_tags {
     struct sky_tag tags[MAX_TAGS];
     size_t count;
     char status[3];
+    char in_bytes[24], out_bytes[24];
 };
 
 static void add_tag(struct entry_tags *tags, struct sky_text key, struct sky_text value)
@@ -29,6 +33,13 @@ static void put_status(char dst[3], int status)
     dst[2] = (char)('0' + status % 10);
 }
 
+static void add_number(struct entry_tags *tags, struct sky_text key, char text[24], uint64_t number)
+{
+    int len = snprintf(text, 24, "%" PRIu64, number);
+
+    add_tag(tags, key, sky_text(text, (size_t)len));
+}
+
 static void collect_tags(const struct sky_trace *trace, struct entry_tags *tags)
 {
     add_tag(tags, SKY_TEXT("http.method"), trace->method);
@@ -39,6 +50,12 @@ static void collect_tags(const struct sky_trace *trace, struct entry_tags *tags)
     }
     if (trace->outcome.failure != NULL)
         add_tag(tags, SKY_TEXT("failure"), sky_text_of(trace->outcome.failure));
+    if (trace->outcome.tunnel) {
+        add_number(tags, SKY_TEXT("tunnel.bytes_in"), tags->in_bytes,
+                   trace->outcome.tunnel_in_bytes);
+        add_number(tags, SKY_TEXT("tunnel.bytes_out"), tags->out_bytes,
+                   trace->outcome.tunnel_out_bytes);
+    }
     if (trace->outcome.client_gone)
         add_tag(tags, SKY_TEXT("client_gone"), SKY_TEXT("true"));
 }

@@ -141,6 +141,8 @@ static void build(const struct plan *plan)
     worker->stop_poll.cb = on_stop_poll;
     worker->front =
         sky_front_new(&worker->ctx, plan->site->globalconf.hosts, config, &worker->counters);
+    sky_tunnels_init(&worker->tunnels, worker->ctx.loop, config->timeouts.tunnel_idle_ms,
+                     &worker->counters);
     sky_front_limit_bodies(worker->front, body_limit);
     sky_front_log_to(worker->front, worker->access_pen);
     worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
@@ -167,6 +169,7 @@ static void tear_down(struct sky_worker *worker)
     for (size_t i = 0; i < worker->listener_count; ++i)
         h2o_socket_close(worker->listeners[i].sock);
     sky_front_destroy(worker->front);
+    sky_tunnels_fini(&worker->tunnels);
     for (size_t i = 0; i < worker->config->upstream_count; ++i)
         sky_upstream_destroy(worker->upstreams[i]);
     if (worker->stitch != NULL)

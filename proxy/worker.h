@@ -13,6 +13,7 @@
 #include "proxy/counters.h"
 #include "proxy/listener.h"
 #include "proxy/site.h"
+#include "proxy/tunnel.h"
 #include "reporter/reporter.h"
 
 struct sky_access_log;
@@ -43,6 +44,7 @@ struct sky_worker {
     struct sky_sampling_window *sampling; /* of all workers */
     struct sky_access_pen *access_pen;    /* NULL: no access log */
     struct sky_front *front;
+    struct sky_tunnels tunnels;
     struct sky_stitch *stitch;       /* NULL in gateway mode */
     struct sky_upstream **upstreams; /* one per config->upstreams */
 

@@ -9,6 +9,7 @@ from harness.process import Process, Stage, free_port, until
 from harness.raw import RawClient
 from harness.site import Site
 from harness.skystitch import Skystitch
+from harness.uvicorn import Uvicorn
 
 __all__ = [
     "Collector",
@@ -26,6 +27,7 @@ __all__ = [
     "Skystitch",
     "Span",
     "Stage",
+    "Uvicorn",
     "free_port",
     "until",
 ]

@@ -41,6 +41,10 @@ class Exchange:
     def send(self, data: bytes) -> None:
         self._sock.sendall(data)
 
+    def receive(self) -> bytes:
+        """What has come behind the request; empty at the end."""
+        return self._sock.recv(65536)
+
     def peer_closed(self, timeout: float = 10.0) -> bool:
         """Whether the proxy closes the connection; waits for it."""
         self._sock.settimeout(timeout)

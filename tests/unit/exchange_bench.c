@@ -281,6 +281,7 @@ static void set_up_config(struct bench *bench)
     set_default(&config->timeouts.connect_ms, 10000);
     set_default(&config->timeouts.response_ms, 10000);
     set_default(&config->timeouts.upstream_idle_ms, 1000);
+    set_default(&config->timeouts.tunnel_idle_ms, 60000);
 }
 
 struct bench *bench_new(void)
@@ -313,6 +314,8 @@ void bench_start(struct bench *bench, bool unix_socket)
     sky_exchange_register(bench->site.path);
     h2o_context_init(&worker->ctx, h2o_evloop_create(), &bench->site.globalconf);
     worker->config = &bench->config;
+    sky_tunnels_init(&worker->tunnels, worker->ctx.loop, bench->config.timeouts.tunnel_idle_ms,
+                     &worker->counters);
     worker->front = sky_front_new(&worker->ctx, bench->site.globalconf.hosts, &bench->config,
                                   &worker->counters);
     worker->upstreams = h2o_mem_alloc(sizeof(*worker->upstreams));
@@ -337,6 +340,7 @@ void bench_stop(struct bench *bench)
     sem_destroy(&bench->stopped);
     h2o_socket_close(bench->listener);
     sky_front_destroy(worker->front);
+    sky_tunnels_fini(&worker->tunnels);
     sky_upstream_destroy(worker->upstreams[0]);
     free(worker->upstreams);
     h2o_context_dispose(&worker->ctx);

@@ -21,7 +21,7 @@ struct owner {
     h2o_mem_pool_t pool;
     int server; /* the other end; -1 when closed */
     bool lazy;  /* takes nothing */
-    int sent, informed, answered, progress;
+    int sent, informed, answered, progress, switched;
     int status;
     size_t taken_bytes;
     char body[1 << 20];
@@ -67,7 +67,14 @@ static void on_progress(struct sky_back *back)
         take(owner);
 }
 
-static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress};
+static bool on_switched(struct sky_back *back, const struct sky_answer *answer)
+{
+    ((struct owner *)back)->switched++;
+    return sky_text_equal(answer->upgrade, SKY_TEXT("echo"));
+}
+
+static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress,
+                                              on_switched};
 
 static struct owner *set_up(uint32_t response_ms)
 {
@@ -311,6 +318,35 @@ static void test_long_request(void **state)
     tear_down(owner);
 }
 
+static void test_switch(void **state)
+{
+    struct owner *owner = set_up(10000);
+    struct sky_text early;
+
+    (void)state;
+    begin(owner, "x", NO_BODY);
+    serve(owner, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 x\r\nUpgrade: echo\r\n\r\nearly");
+    assert_int_equal(owner->switched, 1);
+    assert_int_equal(owner->progress, 1);
+    assert_int_equal(owner->back.state, SKY_BACK_SWITCHED);
+    struct sky_upstream_conn *conn = sky_back_detach(&owner->back, &early);
+    assert_true(sky_text_equal(early, SKY_TEXT("early")));
+    sky_upstream_close(conn);
+    tear_down(owner);
+}
+
+static void test_switch_that_nobody_asked_for(void **state)
+{
+    struct owner *owner = set_up(10000);
+
+    (void)state;
+    begin(owner, "x", NO_BODY);
+    serve(owner, "HTTP/1.1 101 x\r\nUpgrade: other\r\n\r\n");
+    assert_int_equal(owner->back.state, SKY_BACK_FAILED);
+    assert_int_equal(owner->back.failure, SKY_FAILURE_SWITCHED);
+    tear_down(owner);
+}
+
 /* The owner ends it at each step: nothing is called any more, nothing leaks. */
 static void test_cancel(void **state)
 {
@@ -346,6 +382,8 @@ int main(void)
         cmocka_unit_test(test_body_of_exactly_a_buffer),
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_long_request),
+        cmocka_unit_test(test_switch),
+        cmocka_unit_test(test_switch_that_nobody_asked_for),
         cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

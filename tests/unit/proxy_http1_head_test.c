@@ -131,6 +131,26 @@ static const struct sample samples[] = {
     SERVED(FIELD("!#$%&'*+-.^`|~0: 1"), "GET / a 1.1 keep !#$%&'*+-.^`|~0=1;"),
     SERVED(FIELD("Upgrade: websocket"), "GET / a 1.1 keep"),
     SERVED(FIELD("UPGRADE: h2c\r\nUpgrade: x"), "GET / a 1.1 keep"),
+    SERVED(FIELD("Connection: a, UPGRADE\r\nUpgrade: websocket"),
+           "GET / a 1.1 keep upgrade=websocket Connection=a, UPGRADE;"),
+    SERVED(FIELD("Upgrade: foo/2, bar\r\nConnection: upgrade"),
+           "GET / a 1.1 keep upgrade=foo/2, bar Connection=upgrade;"),
+    SERVED(FIELD("Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 0"),
+           "GET / a 1.1 keep len=0 upgrade=x Connection=upgrade;"),
+    SERVED(FIELD("Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 1"),
+           "GET / a 1.1 keep len=1 Connection=upgrade;"),
+    SERVED(FIELD("Connection: upgrade\r\nUpgrade: x\r\nUpgrade: y"),
+           "GET / a 1.1 keep Connection=upgrade;"),
+    SERVED(FIELD("Connection: upgrade\r\nUpgrade: x,\tH2C"),
+           "GET / a 1.1 keep Connection=upgrade;"),
+    SERVED(FIELD("Connection: upgrade\r\nUpgrade: HTTP/2.0"),
+           "GET / a 1.1 keep Connection=upgrade;"),
+    SERVED(FIELD("Connection: upgrade\r\nUpgrade: x,"),
+           "GET / a 1.1 keep upgrade=x, Connection=upgrade;"),
+    SERVED(FIELD("Connection: upgrade\r\nUpgrade: x y"), "GET / a 1.1 keep Connection=upgrade;"),
+    SERVED(FIELD("Connection: upgrade\r\nUpgrade:"), "GET / a 1.1 keep Connection=upgrade;"),
+    SERVED("GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+           "GET / a 1.0 Connection=upgrade;"),
     SERVED(FIELD("Proxy-Authorization: x"), "GET / a 1.1 keep Proxy-Authorization=x;"),
     REFUSED(FIELD("X-A: 1\r\n 2"), folding),
     REFUSED(FIELD("X-A: 1\r\n\t2"), folding),
@@ -298,6 +318,9 @@ static void describe(const struct sky_head *head, char *text, size_t size)
         at += (size_t)snprintf(text + at, size - at, " expect");
     if (head->dropped_count != 0)
         at += (size_t)snprintf(text + at, size - at, " dropped=%zu", head->dropped_count);
+    if (head->upgrade.len != 0)
+        at += (size_t)snprintf(text + at, size - at, " upgrade=%.*s", (int)head->upgrade.len,
+                               head->upgrade.base);
     for (size_t i = 0; i < head->field_count; i++)
         at += (size_t)snprintf(text + at, size - at, "%s%.*s=%.*s;", i == 0 ? " " : "",
                                (int)head->fields[i].name.len, head->fields[i].name.base,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import threading
 from contextlib import closing
 
@@ -18,7 +19,7 @@ from websocket import (
     create_connection,
 )
 
-from harness import Collector, Exchange, Gunicorn, Origin, Skystitch, Stage, Uvicorn, until
+from harness import Collector, Exchange, Gunicorn, Origin, Pki, Skystitch, Stage, Uvicorn, free_port, until
 
 ASK = b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n%s\r\n"
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n%s\r\n"
@@ -281,3 +282,54 @@ def test_another_protocol_than_asked_for(stage: Stage) -> None:
         client.send(ASK % b"")
         assert client.response()[0].status == 502
     assert proxy.metric("skystitch_failures_total", reason="switched") == 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["tls1.2", "tls1.3"])
+def test_by_tls(stage: Stage, version: ssl.TLSVersion) -> None:
+    pki = Pki(stage.directory)
+    port = free_port()
+    listen = [{"address": f"127.0.0.1:{port}", "tls": pki.sign("server", "DNS:localhost").config()}]
+    server = Uvicorn(stage, "socket_asgi:app")
+    collector = Collector(stage)
+    proxy = Skystitch(stage, server.address, port=port, collector=collector, config={"listen": listen})
+    sock = pki.context(version).wrap_socket(
+        socket.create_connection(("127.0.0.1", port), 20), server_hostname="localhost"
+    )
+    payload = os.urandom(1 << 20)
+    with closing(create_connection(f"wss://localhost:{port}/echo", socket=sock, timeout=20)) as ws:
+        for _ in range(3):
+            ws.send_binary(payload)
+            assert ws.recv() == payload
+        for number in range(2000):
+            ws.send(str(number))
+        for number in range(2000):
+            assert ws.recv() == str(number)
+    none_open(proxy)
+    entry = collector.one().entry
+    assert entry.tag("http.status_code") == "101"
+    assert not entry.error
+
+
+def test_a_client_that_does_not_take_stops_its_app(stage: Stage) -> None:
+    """Neither side's bytes pile up in the proxy."""
+    sent = [0]
+    done = threading.Event()
+
+    def flood(exchange: Exchange) -> None:
+        exchange.send(SWITCHED % b"")
+        block = bytes(65536)
+        while sent[0] < 1 << 26:
+            exchange.send(block)
+            sent[0] += len(block)
+        exchange.close()
+        done.set()
+
+    proxy = Skystitch(stage, Origin(stage, flood).address)
+    with proxy.raw(receive_buffer=65536) as client:
+        before = proxy.memory_kb()
+        client.send(ASK % b"")
+        assert client.head().status == 101
+        until(lambda: sent[0] > 1 << 17, "the app sends")
+        proxy.check_growth(before, 1024)
+        assert len(client.rest()) == 1 << 26
+    assert done.wait(10)

@@ -201,3 +201,18 @@ def test_defect_of_ours_costs_the_header_alone(
             assert type(client(app, "/exit").error) is SystemExit
     assert "skystitch failed in" in caplog.text
     assert client(app, "/").stitch is not None
+
+
+def test_defect_of_ours_in_django(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("django")
+    import test_django
+
+    app = test_django.WSGIHandler()
+    names = ("plugins.sw_django.DjangoRecording.route", "context.Recording._close")
+    for name in names:
+        with monkeypatch.context() as patch:
+            patch.setattr(f"skystitch.{name}", lambda *_, **__: 1 // 0)
+            for path, status in [("/", "200"), ("/boom", "500"), ("/nope", "404")]:
+                assert client(app, path).status.startswith(status)
+            assert client(app, "/broken-stream").body == b"part 0\n"
+    assert client(app, "/").stitch is not None

@@ -280,6 +280,15 @@ def test_one_small_part_drops_what_has_no_room() -> None:
     assert len(made["spans"]) + dropped == 199
 
 
+def test_parts_are_bounded() -> None:
+    route = wire.Route(7001, "shop.view", "GET:/x")
+    spans = [span(number, "x" * 30_000) for number in range(100)]
+    parts, dropped = wire.messages(SEGMENT, 7001, route, spans)
+    assert len(parts) == wire.MAX_PARTS
+    assert dropped == 100 - wire.MAX_PARTS
+    assert read(parts)[-1]["last"] is True
+
+
 def test_clean() -> None:
     assert wire.clean("a\0b\ud800c\U0001f600") == "ab\ufffdc\U0001f600"
     assert wire.clean("plain") == "plain"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is recorded of a request while the app answers it, and how the proxy gets it.
 
-A plain answer:            start_response adds the header; no message.
-With something to say:     start_response sends the message, then adds the header.
-A stream:                  start_response announces `+`, Stream sends the message at its end.
+A plain answer:            complete() adds the header; no message.
+With something to say:     complete() sends the message, then adds the header.
+A stream:                  complete() announces `+`, end_stream() sends the message.
 The app raises instead:    fail() sends the message, the server answers by itself.
 
 Nothing here raises into the app; a defect of ours is logged once and costs what was recorded.
@@ -95,11 +95,9 @@ class Recording(Scope):
     #: Names the app's span when no view was reached.
     entry_point: ClassVar[str]
 
-    #: Whether the body is made while it is sent, see expect_stream.
-    streams = False
-
-    _noted = False  # there is more to say than a plain answer's header does
+    streams = False  # the body is made while it is sent, see expect_stream
     answered = False
+    _noted = False  # there is more to say than a plain answer's header does
     _headers: Headers | None = None
     _closed = False
     _errors: list[tuple[BaseException, bool, int]] | None = None
@@ -201,9 +199,10 @@ class Recording(Scope):
 
     # The answer.
 
-    def complete(self, headers: Headers, status: str, route: wire.Route) -> None:
+    def complete(self, headers: Headers, status: str) -> None:
         """Adds what the proxy gets to the headers of an answer, a list that nobody else has."""
         try:
+            route = self.route(status)
             if self._noted or losses or not route.tail:
                 headers += self._full_answer(status, route)
                 return
@@ -217,7 +216,7 @@ class Recording(Scope):
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Any:
         """WSGI's start_response, for an app that is given this one instead of the server's."""
         headers = [*headers]
-        self.complete(headers, status, self.route(status))
+        self.complete(headers, status)
         try:
             if exc_info is None:
                 return self.server(status, headers)
@@ -397,60 +396,3 @@ def plain_answer(field: str, clock: int, route: wire.Route) -> str:
     if version != "1":
         return ""
     return f"{route.head}{begin if begin > 0 else 0};{(now - clock) // 1000}{route.tail}"
-
-
-class Stream:
-    """An answer's body that the app makes while it is sent: runs it in the request's context and
-    tells the recording how it ended."""
-
-    __slots__ = ("_body", "_next", "_recording")
-
-    def __init__(self, body: Iterable[bytes], recording: Recording) -> None:
-        self._body = body
-        self._recording = recording
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            self._next = self._run(iter, self._body).__next__
-        except BaseException as error:
-            errors.forget_own_frame(error)
-            raise
-        return self
-
-    def __next__(self) -> bytes:
-        reset = current.set(self._recording)
-        try:
-            chunk: bytes = self._next()
-            return chunk
-        except StopIteration:
-            self._recording.end_stream(None)
-            raise
-        except BaseException as error:
-            self._recording.end_stream(error)
-            errors.forget_own_frame(error)
-            raise
-        finally:
-            current.reset(reset)
-
-    def close(self) -> None:
-        """As the server calls it: whether the body is exhausted or the client has gone."""
-        close = getattr(self._body, "close", None)
-        try:
-            if close is not None:
-                self._run(close)
-        except BaseException as error:
-            errors.forget_own_frame(error)
-            raise
-        finally:
-            self._recording.end_stream(None)
-
-    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        reset = current.set(self._recording)
-        try:
-            return function(*args)
-        except BaseException as error:
-            self._recording.end_stream(error)
-            errors.forget_own_frame(error)
-            raise
-        finally:
-            current.reset(reset)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 MAX_MESSAGE_BYTES = 48 * 1024
 MAX_DATA_BYTES = 4 * 1024
+MAX_PARTS = 64
 MAX_HEADER_BYTES = 512
 
 # Leaves room in MAX_HEADER_BYTES for the version, component, two times, `more` and separators.
@@ -170,7 +171,7 @@ def messages(
     route: Route,
     spans: list[Span],
     limit: int = MAX_MESSAGE_BYTES,
-    max_parts: int | None = None,
+    max_parts: int = MAX_PARTS,
 ) -> tuple[list[bytes], int]:
     """Writes the closing message of a segment, in as many parts as the limit makes necessary, or
     at most max_parts. Returns them and the number of spans that found no place."""
@@ -186,7 +187,7 @@ def messages(
         text, shortened = _fit(span, room)
         cut = cut or shortened
         size = len(text.encode()) + 1
-        if size > left and groups[-1] and (max_parts is None or len(groups) < max_parts):
+        if size > left and groups[-1] and len(groups) < max_parts:
             groups.append([])
             left = room
         if size > left:

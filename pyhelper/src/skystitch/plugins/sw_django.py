@@ -21,13 +21,13 @@ from skystitch.context import (
     Environ,
     Recording,
     StartResponse,
-    Stream,
     WsgiApp,
     current,
 )
 from skystitch.django_route import readable
 from skystitch.patches import NotAvailable, Patches, require
 from skystitch.routes import RouteCache
+from skystitch.stream import Stream
 
 COMPONENT = 7004
 _MIN_VERSION = (3, 2)

@@ -22,7 +22,6 @@ from skystitch.context import (
     Recording,
     Scope,
     StartResponse,
-    Stream,
     WsgiApp,
     find_scope,
     finders,
@@ -30,6 +29,7 @@ from skystitch.context import (
 )
 from skystitch.patches import NotAvailable, Patches, require
 from skystitch.routes import RouteCache
+from skystitch.stream import Stream
 
 COMPONENT = 7001
 _ANSWERED = object()
@@ -234,7 +234,7 @@ def _wrap_response(original: WsgiApp) -> WsgiApp:
                     if value:
                         headers.append(("sw8-stitch", value))
                 else:
-                    _recording(environ).complete(headers, status, route)
+                    _recording(environ).complete(headers, status)
             except Exception:
                 log.internal_error("sw_flask answer")
             start_response(status, headers)

@@ -430,27 +430,10 @@ static bool client_gone(const struct exchange *exchange)
     return !exchange->cut && req->version < 0x200 && req->timestamps.response_end_at.tv_sec == 0;
 }
 
-static struct sky_trace_outcome conclude_tunnel(const struct sky_tunnel *tunnel)
-{
-    static const char *const failures[] = {[SKY_TUNNEL_STOPPED] = "proxy stopped",
-                                           [SKY_TUNNEL_CLIENT] = NULL,
-                                           [SKY_TUNNEL_APP] = NULL,
-                                           [SKY_TUNNEL_IDLE] = "tunnel idle"};
-
-    return (struct sky_trace_outcome){
-        .status = 101,
-        .body_bytes = tunnel->app.bytes,
-        .tunnel = true,
-        .tunnel_in_bytes = tunnel->client.bytes,
-        .tunnel_out_bytes = tunnel->app.bytes,
-        .failure = failures[tunnel->cause],
-    };
-}
-
 static struct sky_trace_outcome conclude(struct exchange *exchange)
 {
     if (exchange->state == TUNNEL)
-        return conclude_tunnel(exchange->tunnel);
+        return sky_exchange_tunnel_outcome(exchange->tunnel);
     bool gone = client_gone(exchange);
 
     if (gone && exchange->worker->cutting) {

@@ -78,3 +78,20 @@ void sky_exchange_inform(h2o_req_t *req, const struct sky_answer *answer)
     make_fields(&req->pool, answer, &headers);
     sky_front_inform(req, answer->status, headers.entries, headers.size);
 }
+
+struct sky_trace_outcome sky_exchange_tunnel_outcome(const struct sky_tunnel *tunnel)
+{
+    static const char *const failures[] = {[SKY_TUNNEL_STOPPED] = "proxy stopped",
+                                           [SKY_TUNNEL_CLIENT] = NULL,
+                                           [SKY_TUNNEL_APP] = NULL,
+                                           [SKY_TUNNEL_IDLE] = "tunnel idle"};
+
+    return (struct sky_trace_outcome){
+        .status = 101,
+        .body_bytes = tunnel->app.bytes,
+        .tunnel = true,
+        .tunnel_in_bytes = tunnel->client.bytes,
+        .tunnel_out_bytes = tunnel->app.bytes,
+        .failure = failures[tunnel->cause],
+    };
+}

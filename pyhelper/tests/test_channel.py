@@ -164,6 +164,7 @@ def test_proxy_that_goes_and_comes_back(channels: Channels, proxy: Proxy) -> Non
 
 
 def test_a_dead_proxy_raises_no_sigpipe(channels: Channels, proxy: Proxy) -> None:
+    """An app may have set the signal to its default, and some kernels raise it for this socket."""
     before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         assert channels.send(proxy.channel, b"{}") == SENT

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sw8 is parsed strictly and built strictly: what one peer mends, another one fails the user's
- * request for (skywalking-protocol 1.1), so only what all of them read the same way counts as
- * valid. */
+ * request for, so only what all of them read the same way counts as valid. */
 #include "propagation/sw8.h"
 
 #include "propagation/base64.h"

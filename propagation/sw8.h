@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sw8 propagation header, version 3, and sw8-x (skywalking-protocol 1.1, 1.3). Pure: no
+/* The headers sw8 and sw8-x (SkyWalking's Cross Process Propagation Headers Protocol v3). Pure: no
  * allocation, no clock, no I/O. */
 #ifndef SKY_PROPAGATION_SW8_H
 #define SKY_PROPAGATION_SW8_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sw8-correlation header (skywalking-protocol 1.2). Pure: no allocation, no clock, no I/O. */
+/* The sw8-correlation header (SkyWalking's Cross Process Correlation Headers Protocol
+ * v1). Pure: no allocation, no clock, no I/O. */
 #ifndef SKY_PROPAGATION_SW8_CORRELATION_H
 #define SKY_PROPAGATION_SW8_CORRELATION_H
 

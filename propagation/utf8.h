@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UTF-8 for protobuf strings: one bad string makes OAP end the stream and lose what follows it
- * (skywalking-protocol 0.1). Pure: no allocation, no clock, no I/O. */
+/* UTF-8 for protobuf strings: one bad string makes OAP end the stream and lose what follows in
+ * it. Pure: no allocation, no clock, no I/O. */
 #ifndef SKY_PROPAGATION_UTF8_H
 #define SKY_PROPAGATION_UTF8_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the instance tells OAP about itself: instance properties (skywalking-protocol 7.6). */
+/* What the instance tells OAP about itself: instance properties. */
 #ifndef SKY_PROXY_IDENTITY_H
 #define SKY_PROXY_IDENTITY_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The layer stays empty, which is GENERAL: an unknown one makes the service "not normal" in OAP
- * (skywalking-protocol 7.6). */
+/* The layer stays empty, which is GENERAL: an unknown one makes the service "not normal" in
+ * OAP. */
 #include "reporter/identity.h"
 
 #include <stdlib.h>

@@ -29,7 +29,7 @@ struct sky_tls {
     const char *server_name;       /* that the certificate must bear; none: the address's host */
 };
 
-/* For a stock kafka-fetcher of OAP (skywalking-protocol 6). */
+/* For a stock kafka-fetcher of OAP. */
 struct sky_kafka {
     const char *name_space; /* goes before the topics as "<name_space>-"; "" for none */
     const char *topic_segment, *topic_management;

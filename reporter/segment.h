@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A finished segment as values, and its packing into protobuf (skywalking-protocol 3.2). */
+/* A finished segment as values, and its packing into protobuf (proto/tracing.proto). */
 #ifndef SKY_REPORTER_SEGMENT_H
 #define SKY_REPORTER_SEGMENT_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The array is walked here and each segment parsed by jansson (it bounds depth, refuses NUL and bad
  * UTF-8) on its own, so that the tree of values is never larger than one segment's: ten MiB of `{}`
- * would make a gigabyte. proto_json.h maps; the rules of skywalking-protocol 0 are checked here. */
+ * would make a gigabyte. proto_json.h maps; what OAP fails on beyond that is refused here. */
 #include "reporter/segment_json.h"
 
 #include <stdio.h>

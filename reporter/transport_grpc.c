@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gRPC over HTTP/2, framed by us: a batch is one `collect` call whose messages are all in
- * memory, so its length is known and the stream ends with it (skywalking-protocol 4). */
+ * memory, so its length is known and the stream ends with it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

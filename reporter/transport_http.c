@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OAP's REST receiver, or another skystitch: JSON over HTTP/1.1 with kept connections
- * (skywalking-protocol 5). */
+/* OAP's REST receiver, or another skystitch: JSON over HTTP/1.1 with kept connections. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -12,7 +12,7 @@
 #include "tests/fuzz/corpus.h"
 #include "tests/unit/exact.h"
 
-/* The example of skywalking-protocol 1.1. */
+/* The example of SkyWalking's description of sw8. */
 #define HEAD "1-dHJhY2UtMQ==-c2VnLTE=-"
 #define TAIL "-c3Zj-aW5zdEBo-L2FwaQ==-MTAuMC4wLjI6ODA4MA=="
 #define EXAMPLE HEAD "3" TAIL
@@ -68,8 +68,8 @@ static void the_documents_example_is_read_and_written(void **state)
     assert_memory_equal(built, EXAMPLE, strlen(EXAMPLE));
 }
 
-/* What receivers make of each case stands in skywalking-protocol 1.1; ours takes only what all of
- * them read the same way. */
+/* Receivers differ in what they make of these cases; ours takes only what all of them read the same
+ * way. */
 static void the_receivers_table(void **state)
 {
     static const struct {

@@ -101,7 +101,7 @@ static void test_every_field(void **state)
     free_segment(segment);
 }
 
-/* What OAP's own parser takes (skywalking-protocol 5). */
+/* What OAP's own parser takes. */
 static void test_lenient_values(void **state)
 {
     (void)state;

@@ -33,7 +33,7 @@ _ESCAPES = [
 ]
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
-# A span of a message, as it is written; see stitch-protocol "Message".
+# A span of a message, as it is written; examples are in tests/vectors/stitch.json.
 Span = dict[str, Any]
 
 

@@ -16,9 +16,9 @@ static void complain(struct sky_problems *problems, const char *option, const ch
                        &(struct sky_problem){.option = option, .what = what, .accepted = accepted});
 }
 
-struct sky_tls sky_config_tls(const struct sky_config *config)
+struct sky_backend_tls sky_config_backend_tls(const struct sky_config *config)
 {
-    return (struct sky_tls){
+    return (struct sky_backend_tls){
         .enabled = config->reporter.tls.enabled == SKY_SWITCH_ON,
         .ca = config->reporter.tls.ca,
         .certificate = config->reporter.tls.certificate,
@@ -42,7 +42,7 @@ struct sky_kafka sky_config_kafka(const struct sky_config *config)
 static void complete_tls(struct sky_config *config, struct sky_problems *problems)
 {
     char error[SKY_OPTION_TEXT_BYTES], option[32] = "reporter.tls.";
-    struct sky_tls tls = sky_config_tls(config);
+    struct sky_backend_tls tls = sky_config_backend_tls(config);
     bool is_given = tls.ca[0] != '\0' || tls.certificate[0] != '\0' || tls.key[0] != '\0' ||
                     tls.server_name[0] != '\0';
     if (config->reporter.tls.enabled == SKY_SWITCH_AUTO)
@@ -54,7 +54,8 @@ static void complete_tls(struct sky_config *config, struct sky_problems *problem
         complain(problems, "reporter.tls.enabled",
                  "is off, but other options of reporter.tls are set",
                  "on or auto, or without them");
-    if (config->reporter.tls.enabled == SKY_SWITCH_OFF || sky_tls_check(&tls, error, sizeof(error)))
+    if (config->reporter.tls.enabled == SKY_SWITCH_OFF ||
+        sky_backend_tls_check(&tls, error, sizeof(error)))
         return;
     char *what = strchr(error, ':');
     snprintf(option + strlen(option), sizeof(option) - strlen(option), "%.*s", (int)(what - error),

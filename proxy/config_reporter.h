@@ -12,8 +12,8 @@
  * that cannot be used. */
 void sky_config_complete_reporter(struct sky_config *config, struct sky_problems *problems);
 
-/* sky_config_tls, sky_config_kafka: borrow from the configuration. */
-struct sky_tls sky_config_tls(const struct sky_config *config);
+/* sky_config_backend_tls, sky_config_kafka: borrow from the configuration. */
+struct sky_backend_tls sky_config_backend_tls(const struct sky_config *config);
 struct sky_kafka sky_config_kafka(const struct sky_config *config);
 
 #endif

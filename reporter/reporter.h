@@ -22,7 +22,7 @@ struct sky_property {
 
 /* Calls of gRPC and REST over TLS. Paths are of PEM files; NULL and "" are none. They are read for
  * each new connection, so renewed ones are used without a restart. */
-struct sky_tls {
+struct sky_backend_tls {
     bool enabled;
     const char *ca;                /* who may sign the backend's certificate; none: system roots */
     const char *certificate, *key; /* ours, with its chain: both or none */
@@ -44,7 +44,7 @@ struct sky_reporter_options {
                                     Kafka; ignored by SKY_PROTOCOL_LOCAL */
     size_t backend_count;
     const char *authentication; /* token, "" for none */
-    struct sky_tls tls;
+    struct sky_backend_tls tls;
     struct sky_kafka kafka;
     const char *service, *instance;
     const struct sky_property *properties;

@@ -67,7 +67,7 @@ static bool is_given(const char *path)
     return path != NULL && path[0] != '\0';
 }
 
-bool sky_tls_check(const struct sky_tls *tls, char *error, size_t error_size)
+bool sky_backend_tls_check(const struct sky_backend_tls *tls, char *error, size_t error_size)
 {
     if (is_given(tls->certificate) != is_given(tls->key)) {
         snprintf(error, error_size, "%s: is not given, but %s is",

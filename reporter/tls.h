@@ -9,9 +9,9 @@
 
 #include "reporter/reporter.h"
 
-/* sky_tls_check: reads the files that `tls` names. false: `error` tells which and why, as "ca:
- * /etc/ca.pem: No such file or directory". */
-bool sky_tls_check(const struct sky_tls *tls, char *error, size_t error_size)
+/* sky_backend_tls_check: reads the files that `tls` names. false: `error` tells which and why, as
+ * "ca: /etc/ca.pem: No such file or directory". */
+bool sky_backend_tls_check(const struct sky_backend_tls *tls, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
 #endif

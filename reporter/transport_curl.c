@@ -133,7 +133,7 @@ static bool connect_to_backend(const struct sky_reporter_options *options,
 
 static bool set_tls(const struct sky_reporter_options *options, struct sky_curl_call *call)
 {
-    const struct sky_tls *tls = &options->tls;
+    const struct sky_backend_tls *tls = &options->tls;
     CURL *easy = call->easy;
 
     if (!tls->enabled)

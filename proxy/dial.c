@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connecting to a server.
  *
- * Happy path: start -> [name looked up] -> connect -> [writable] -> done(connection).
- *   A literal address or a unix path needs no lookup, a unix socket is connected at once. Answers
- * of the name service are believed for a second; dials that need one share it. Failures: name not
- * resolved            RESOLVE, unless an earlier answer is at hand one address fails            the
- * next one of the name is tried, then the last reason is given unix backlog full (EAGAIN)   the
- * dial queues; the first of the queue is tried every 5 ms timeouts.connect has passed  BACKLOG_FULL
- * from the queue, else CONNECT_TIMEOUT */
+ * Happy path: start -> [name looked up] -> connect -> [writable] -> done(connection). A literal
+ * address or a unix path needs no lookup, a unix socket is connected at once. Answers of the name
+ * service are believed for a second; dials that need one share it.
+ *
+ * Failures:
+ * - name not resolved: RESOLVE, unless an earlier answer is at hand.
+ * - one address fails: the next one of the name is tried, then the last reason is given.
+ * - unix backlog full (EAGAIN): the dial queues; the first of the queue is tried every 5 ms.
+ * - timeouts.connect has passed: BACKLOG_FULL from the queue, else CONNECT_TIMEOUT. */
 #include "proxy/dial.h"
 
 #include <assert.h>

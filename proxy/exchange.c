@@ -499,23 +499,6 @@ static struct exchange *create(h2o_req_t *req, const struct sky_route_config *ro
     return exchange;
 }
 
-/* What the front found wrong with the body. */
-static enum sky_failure body_refusal(int status)
-{
-    switch (status) {
-    case 400:
-        return SKY_FAILURE_BODY_MALFORMED;
-    case 408:
-        return SKY_FAILURE_BODY_TIMEOUT;
-    case 413:
-        return SKY_FAILURE_BODY_TOO_LARGE;
-    case 507:
-        return SKY_FAILURE_BODY_DISK_FULL;
-    default:
-        return SKY_FAILURE_BODY_UNBUFFERED;
-    }
-}
-
 static void ask_upstream(struct exchange *exchange, const struct sky_upstream_config *upstream)
 {
     struct sky_worker *worker = exchange->worker;
@@ -567,7 +550,7 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
 
     (void)handler;
     if (refused != 0) {
-        finish_with_page(exchange, body_refusal(refused));
+        finish_with_page(exchange, sky_failure_of_body(refused));
     } else if (sky_forward_check(req) != NULL) {
         fail(exchange, SKY_FAILURE_BAD_REQUEST);
     } else if (unrouted != SKY_FAILURE_NONE) {

@@ -23,4 +23,7 @@ struct sky_failure_info {
 /* sky_failure_info: not for SKY_FAILURE_NONE. */
 const struct sky_failure_info *sky_failure_info(enum sky_failure failure);
 
+/* sky_failure_of_body: what sky_front_refusal has found wrong with a request's body. */
+enum sky_failure sky_failure_of_body(int status);
+
 #endif

@@ -21,6 +21,7 @@
 #include "proxy/exchange.h"
 #include "proxy/http1_front.h"
 #include "proxy/identity.h"
+#include "proxy/route_rules.h"
 #include "proxy/tls.h"
 #include "reporter/log.h"
 
@@ -259,9 +260,27 @@ static int open_listeners(struct sky_server *server)
     return 0;
 }
 
+/* Only a warning: a folder may be mounted later, and everything else is served without it. */
+static void warn_of_folder(const char *option, const char *folder, int access_mode)
+{
+    if (access(folder, access_mode) != 0)
+        sky_log(SKY_LOG_WARN, "%s: %s: %s", option, folder, strerror(errno));
+}
+
+static void warn_of_folders(const struct sky_config *config)
+{
+    warn_of_folder("buffer.directory", config->buffer.directory, W_OK | X_OK);
+    for (size_t i = 0; i < config->route_count; ++i) {
+        const struct sky_route_rules *rules = config->routes[i].rules;
+        if (rules != NULL && rules->files.folder != NULL)
+            warn_of_folder("routes.static", rules->files.folder, X_OK);
+    }
+}
+
 int sky_server_check(const struct sky_config *config)
 {
     int status = 0;
+    warn_of_folders(config);
     for (size_t i = 0; i < config->listener_count; ++i) {
         struct sky_tls *tls;
         if (open_tls(&config->listeners[i], &tls) != 0)
@@ -341,6 +360,7 @@ int sky_server_run(const struct sky_config *config)
     }
     sky_site_init(&server.site);
     sky_exchange_register(server.site.path);
+    warn_of_folders(config);
     int status = 1;
     if (open_admin(&server, signal_fd) == 0 && open_listeners(&server) == 0 &&
         sky_access_log_open(&server.access_log, config) == 0 && make_workers(&server) == 0 &&

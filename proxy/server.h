@@ -39,7 +39,7 @@ struct sky_server {
 int sky_server_run(const struct sky_config *config);
 
 /* sky_server_check: whether the files that the configuration names are sound. 0, or 1 after a line
- * for each listener that could not be opened. */
+ * for each listener that could not be opened. A folder that is not there is a warning. */
 int sky_server_check(const struct sky_config *config);
 
 #endif

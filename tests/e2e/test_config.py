@@ -99,6 +99,16 @@ def test_check(stage: Stage) -> None:
     assert run("--config", str(path), "--check").returncode == 0
 
 
+def test_missing_folders_are_warnings(stage: Stage) -> None:
+    folder = stage.path("missing")
+    path = stage.path("skystitch.yaml")
+    path.write_text(f"{FILE}  - {{path: /files/, static: {folder}}}\nbuffer: {{directory: {folder}}}\n")
+    done = run("--config", str(path), "--check")
+    assert done.returncode == 0
+    assert f"buffer.directory: {folder}: No such file" in done.stderr
+    assert f"routes.static: {folder}: No such file" in done.stderr
+
+
 def test_version_and_help() -> None:
     done = run("--version")
     assert done.returncode == 0

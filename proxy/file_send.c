@@ -226,20 +226,23 @@ static void answer(struct sending *sending, h2o_req_t *req, bool head)
 
 /* --- what is not a file --- */
 
-/* A page's relative links need the slash. One slash only before it: //host/ would lead away. */
+/* A page's relative links need the slash. One slash only before it: //host/ would lead away, and
+ * browsers take a backslash for a slash. */
 static void redirect_to_directory(const struct sky_route_rules *rules, h2o_req_t *req)
 {
     static h2o_generator_t generator; /* keeps nothing: there is no body */
     size_t path_len = req->query_at != SIZE_MAX ? req->query_at : req->path.len, skipped = 0;
 
-    while (skipped + 1 < path_len && req->path.base[skipped + 1] == '/')
+    while (skipped < path_len &&
+           (req->path.base[skipped] == '/' || req->path.base[skipped] == '\\'))
         ++skipped;
     h2o_iovec_t parts[] = {
+        h2o_iovec_init(H2O_STRLIT("/")),
         h2o_iovec_init(req->path.base + skipped, path_len - skipped),
         h2o_iovec_init(H2O_STRLIT("/")),
         h2o_iovec_init(req->path.base + path_len, req->path.len - path_len),
     };
-    h2o_iovec_t location = h2o_concat_list(&req->pool, parts, 3);
+    h2o_iovec_t location = h2o_concat_list(&req->pool, parts, 4);
 
     req->res.status = 301;
     req->res.reason = "Moved Permanently";

@@ -58,13 +58,26 @@ static bool has_prefix(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+/* Where the host ends is up to the location, not to the request: what $rest begins with would be
+ * taken for more of the host, and without a host the path's first segment for the host itself. */
+static bool ends_its_host(const char *authority)
+{
+    const char *end = authority + strcspn(authority, "/?#");
+    const char *path = strstr(authority, "$path"), *rest = strstr(authority, "$rest");
+
+    if (path != NULL && path < end)
+        end = path; /* begins with a slash */
+    return end != authority && !has_prefix(authority, "$query") && (rest == NULL || rest >= end);
+}
+
 const char *sky_location_check(const char *location)
 {
     bool origin = has_prefix(location, "http://") || has_prefix(location, "https://");
 
     if (!origin && location[0] != '/')
         return "does not begin with http://, https:// or /";
-    if (!origin && (location[1] == '$' || location[1] == '/'))
+    if (origin ? !ends_its_host(strstr(location, "//") + 2)
+               : location[1] == '$' || location[1] == '/' || location[1] == '\\')
         return "could lead to another host"; /* //host/ is a location too */
     for (const char *at = location; *at != '\0'; ++at) {
         if (*at <= ' ' || *at > '~')

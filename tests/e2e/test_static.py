@@ -148,6 +148,8 @@ def test_directories(files: Files) -> None:
         answer = client.head()
         assert answer.status == 301
         assert answer.headers["Location"] == "/evil.test/../../static/docs/"
+        client.send(b"GET /\\evil.test/../static/docs HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.head().headers["Location"] == "/evil.test/../static/docs/", "browsers read it as //"
     assert files.proxy.get("/static/").status_code == 404
 
 

@@ -34,6 +34,12 @@ static const struct {
                                 "accepted: a URL or a path, with $host, $path, $query and $rest"},
     {ROUTE("redirect: //x/"), "30: routes.redirect: \"//x/\" could lead to another host; "
                               "accepted: a URL or a path, with $host, $path, $query and $rest"},
+    {ROUTE("redirect: https://a$rest/"),
+     "30: routes.redirect: \"https://a$rest/\" could lead to another host; "
+     "accepted: a URL or a path, with $host, $path, $query and $rest"},
+    {ROUTE("return: {status: 301, location: \"https://$path\"}"),
+     "52: routes.return.location: \"https://$path\" could lead to another host; "
+     "accepted: a URL or a path, with $host, $path, $query and $rest"},
     {ROUTE("redirect: /a$b"),
      "30: routes.redirect: \"/a$b\" has a $ without the name of a variable; accepted: a URL or a "
      "path, with $host, $path, $query and $rest"},

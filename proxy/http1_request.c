@@ -274,6 +274,11 @@ static bool redirect(struct sky_conn *conn, bool has_body)
     return conn->response.settle_due && sky_conn_settle(conn);
 }
 
+static bool redirects(const struct sky_conn *conn)
+{
+    return conn->listener != NULL && conn->listener->redirect_port != 0;
+}
+
 static bool start_request(struct sky_conn *conn)
 {
     h2o_buffer_t **input = &conn->sock->input;
@@ -285,13 +290,15 @@ static bool start_request(struct sky_conn *conn)
     memcpy(bytes, (*input)->bytes + conn->scan.begin, size);
     h2o_buffer_consume(input, conn->scan.end);
     enum sky_refusal refusal = sky_head_parse(sky_text(bytes, size), &head);
+    if (refusal == SKY_REFUSAL_none && redirects(conn) && head.authority.len == 0)
+        refusal = SKY_REFUSAL_host_missing; /* there is no place to send it to */
     if (refusal != SKY_REFUSAL_none)
         return refuse_head(conn, refusal, &head);
     sky_conn_count(conn, SKY_COUNT_requests);
     if (head.dropped_count != 0)
         sky_count_add(conn->front->counters, SKY_COUNT_fields_underscore, head.dropped_count);
     fill_request(conn, &head);
-    if (conn->listener != NULL && conn->listener->redirect_port != 0 && head.authority.len != 0)
+    if (redirects(conn))
         return redirect(conn, head.chunked || head.content_length != 0);
     if (head.chunked || head.content_length != 0)
         return begin_body(conn, &head);

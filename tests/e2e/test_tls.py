@@ -489,6 +489,10 @@ def test_redirect(stage: Stage, port: str | int) -> None:
         answer, _ = client.response("POST")
         assert (answer.status, answer.headers["Location"]) == (308, f"https://a{there}/p")
         assert answer.headers["Connection"] == "close", "its body is not waited for"
+    for nowhere in (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"):
+        with proxy.raw() as client:
+            client.send(nowhere)
+            assert client.head().status == 400
     assert origin.exchanges == []
 
 

@@ -19,6 +19,8 @@
 
 /* Reads of the channel before an entry is held: what is in the socket has come by then. */
 #define MAX_POLLS 8
+/* Before the end, when nothing waits for us any more but what was sent to us. */
+#define MAX_LAST_POLLS 64
 /* In sw8-stitch-data. */
 #define DATA_MAX_BYTES 4096
 
@@ -348,7 +350,7 @@ size_t sky_stitch_bytes(const struct sky_stitch *stitch)
 
 void sky_stitch_flush(struct sky_stitch *stitch)
 {
-    for (size_t i = 0; stitch->channel != NULL && i < MAX_POLLS; i++) {
+    for (size_t i = 0; stitch->channel != NULL && i < MAX_LAST_POLLS; i++) {
         if (!sky_stitch_channel_poll(stitch->channel))
             break;
     }

@@ -22,10 +22,14 @@
 
 /* One per app process; see the help of stitch_connections_refused. */
 #define MAX_CONNECTIONS 1024
-#define MAX_EVENTS 64
+/* Few: the kernel puts those that were served at the end of the queue, but only as many as were
+ * asked for. */
+#define MAX_EVENTS 8
 #define MAX_ACCEPTS 64
-/* Rounds of one wake-up, so that a flood of messages cannot keep the loop from its requests. */
-#define MAX_ROUNDS 16
+/* Of one wake-up, so that a flood of messages cannot keep the loop from its requests: polls, and
+ * bytes, since it is they that take time to parse. */
+#define MAX_ROUNDS 128
+#define MAX_WAKE_BYTES (128 * 1024)
 
 struct connection {
     h2o_linklist_t link; /* of channel->connections */
@@ -43,6 +47,7 @@ struct sky_stitch_channel {
     h2o_timeout_entry_t rest; /* until the listener is watched again */
     h2o_linklist_t connections;
     size_t connection_count;
+    size_t wake_bytes; /* of messages since the loop woke us up */
     char address[SKY_STITCH_ADDRESS_MAX_BYTES];
     char buffer[SKY_STITCH_MESSAGE_MAX_BYTES];
 };
@@ -146,6 +151,7 @@ static void read_message(struct sky_stitch_channel *channel, struct connection *
         sky_count(channel->counters, SKY_COUNT_stitch_message_oversize);
         return;
     }
+    channel->wake_bytes += (size_t)len;
     channel->on_message(channel->data, sky_text(channel->buffer, (size_t)len));
 }
 
@@ -166,8 +172,10 @@ static void on_readable(h2o_socket_t *watch, const char *error)
 {
     struct sky_stitch_channel *channel = watch->data;
     (void)error; /* the socket is never read, so it cannot fail */
-    for (size_t i = 0; i < MAX_ROUNDS && sky_stitch_channel_poll(channel); i++)
-        ;
+    channel->wake_bytes = 0;
+    for (size_t i = 0; i < MAX_ROUNDS && channel->wake_bytes < MAX_WAKE_BYTES; i++)
+        if (!sky_stitch_channel_poll(channel))
+            break;
 }
 
 static bool start(struct sky_stitch_channel *channel)
@@ -201,6 +209,7 @@ struct sky_stitch_channel *sky_stitch_channel_new(h2o_context_t *ctx, const char
     channel->rest = (h2o_timeout_entry_t){.cb = on_rested};
     h2o_linklist_init_anchor(&channel->connections);
     channel->connection_count = 0;
+    channel->wake_bytes = 0;
     if (start(channel))
         return channel;
     sky_log(SKY_LOG_ERROR, "stitch.channel: no epoll set for %s: %s", channel->address,

@@ -182,6 +182,32 @@ static void connections_are_served_in_turns(void **state)
     stop(&fixture);
 }
 
+/* Large messages from many: the loop gets back to its requests after a few, and to the rest later.
+ */
+static void a_flood_is_taken_in_portions(void **state)
+{
+    enum { CONNECTIONS = 12, EACH = 4 };
+    static char large[40000];
+    struct channel_fixture fixture;
+    int fds[CONNECTIONS];
+    (void)state;
+    start(&fixture, NULL, "");
+    for (int i = 0; i < CONNECTIONS; i++) {
+        fds[i] = connect_to(&fixture);
+        fixture_turn(&fixture.loop);
+        assert_int_equal(fcntl(fds[i], F_SETFL, O_NONBLOCK), 0);
+    }
+    for (int k = 0; k < EACH; k++)
+        for (int i = 0; i < CONNECTIONS; i++)
+            fixture_send(fds[i], large, sizeof(large));
+    fixture_turn(&fixture.loop);
+    assert_in_range(fixture.received.count, 1, CONNECTIONS);
+    fixture_wait(&fixture.loop, &fixture.received.count, CONNECTIONS * EACH);
+    for (int i = 0; i < CONNECTIONS; i++)
+        close(fds[i]);
+    stop(&fixture);
+}
+
 static void connections_are_bounded(void **state)
 {
     enum { LIMIT = 1024, TRIED = LIMIT + 3 };
@@ -338,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_message_that_is_too_large_is_dropped_whole),
         cmocka_unit_test(a_helper_may_come_and_go),
         cmocka_unit_test(connections_are_served_in_turns),
+        cmocka_unit_test(a_flood_is_taken_in_portions),
         cmocka_unit_test(connections_are_bounded),
         cmocka_unit_test(no_descriptor_is_a_pause),
         cmocka_unit_test(an_abstract_name_says_whose_it_is),

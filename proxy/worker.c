@@ -20,16 +20,27 @@
 /* Connections taken in one turn: the rest waits in the backlog while others are served. */
 #define ACCEPTS_PER_TURN 16
 
+/* A connection waits that cannot be taken: the loop would report it again and again. */
+static void pause_accepting(struct sky_worker *worker)
+{
+    static struct sky_log_limit limit;
+    sky_count(&worker->counters, SKY_COUNT_accepts_failed);
+    sky_log_limited(&limit, SKY_LOG_ERROR,
+                    "cannot accept a connection: no file descriptors left; raise the limit "
+                    "(ulimit -n, LimitNOFILE=)");
+    for (size_t i = 0; i < worker->listener_count; ++i)
+        h2o_socket_read_stop(worker->listeners[i].sock);
+    if (!h2o_timeout_is_linked(&worker->accept_pause))
+        h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, &worker->accept_pause);
+}
+
 static bool accept_one(const struct sky_worker_listener *listener)
 {
     struct sky_worker *worker = listener->worker;
     h2o_socket_t *sock = h2o_evloop_socket_accept(listener->sock);
     if (sock == NULL) {
-        static struct sky_log_limit limit;
         if (errno == EMFILE || errno == ENFILE)
-            sky_log_limited(&limit, SKY_LOG_ERROR,
-                            "cannot accept a connection: no file descriptors left; raise the limit "
-                            "(ulimit -n, LimitNOFILE=)");
+            pause_accepting(worker);
         return false;
     }
     sky_count(&worker->counters, SKY_COUNT_connections);
@@ -46,6 +57,17 @@ static void on_accept(h2o_socket_t *sock, const char *err)
             break;
 }
 
+static void start_accepting(struct sky_worker *worker)
+{
+    for (size_t i = 0; i < worker->listener_count; ++i)
+        h2o_socket_read_start(worker->listeners[i].sock, on_accept);
+}
+
+static void on_accept_pause_over(h2o_timeout_entry_t *entry)
+{
+    start_accepting(H2O_STRUCT_FROM_MEMBER(struct sky_worker, accept_pause, entry));
+}
+
 static void fence_listeners(struct sky_worker *worker)
 {
     for (size_t i = 0; i < worker->listener_count; ++i)
@@ -54,13 +76,14 @@ static void fence_listeners(struct sky_worker *worker)
 
 static void close_listeners(struct sky_worker *worker)
 {
-    for (size_t i = 0; i < worker->listener_count; ++i) {
+    for (; worker->listener_count != 0; --worker->listener_count) {
+        const struct sky_worker_listener *last = &worker->listeners[worker->listener_count - 1];
         /* what the kernel has queued here would be reset by the close */
-        while (accept_one(&worker->listeners[i]))
+        while (accept_one(last))
             ;
-        h2o_socket_close(worker->listeners[i].sock);
+        h2o_socket_close(last->sock);
     }
-    worker->listener_count = 0;
+    h2o_timeout_unlink(&worker->accept_pause);
 }
 
 static void on_stop_poll(h2o_timeout_entry_t *entry)
@@ -139,6 +162,7 @@ static void build(const struct plan *plan)
     h2o_context_init(&worker->ctx, h2o_evloop_create(), &plan->site->globalconf);
     h2o_multithread_register_receiver(worker->ctx.queue, &worker->stop_receiver, on_stop);
     worker->stop_poll.cb = on_stop_poll;
+    worker->accept_pause.cb = on_accept_pause_over;
     worker->front =
         sky_front_new(&worker->ctx, plan->site->globalconf.hosts, config, &worker->counters);
     sky_tunnels_init(&worker->tunnels, worker->ctx.loop, config->timeouts.tunnel_idle_ms,
@@ -156,8 +180,7 @@ static void build(const struct plan *plan)
 
 static void serve(struct sky_worker *worker)
 {
-    for (size_t i = 0; i < worker->listener_count; ++i)
-        h2o_socket_read_start(worker->listeners[i].sock, on_accept);
+    start_accepting(worker);
     while (!worker->stopped)
         h2o_evloop_run(worker->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
     if (worker->stitch != NULL)

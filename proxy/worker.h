@@ -51,6 +51,7 @@ struct sky_worker {
     /* the thread's life, worker.c */
     struct sky_worker_listener *listeners;
     size_t listener_count;
+    h2o_timeout_entry_t accept_pause; /* runs while no descriptor is left */
     h2o_multithread_receiver_t stop_receiver;
     h2o_timeout_entry_t stop_poll;
     uint64_t stop_at_ms; /* loop time from which on connections are cut; 0 while running */

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -309,3 +311,25 @@ def test_the_client_leaves(stage: Stage, collector: Collector) -> None:
     assert entry.tag("client_gone") == "true"
     assert not entry.error
     assert proxy.metric("skystitch_client_gone_total") == 1
+
+
+def test_no_descriptor_left(stage: Stage, collector: Collector) -> None:
+    """Connections wait, quietly, until there is room again."""
+    app = Gunicorn(stage, "flask_app:app")
+    proxy = proxy_to(stage, collector, app.address)
+    proxy.get("/")
+    assert proxy.metric("skystitch_accept_failures_total") == 0
+    limits = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
+    used = len(list(Path(f"/proc/{proxy.pid}/fd").iterdir()))
+    resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (used + 5, limits[1]))
+    clients = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(40)]
+    until(lambda: proxy.metric("skystitch_accept_failures_total") >= 3, "the proxy is out of descriptors")
+    assert proxy.metric("skystitch_accept_failures_total") < 1000, "tried again without a pause"
+    assert "LimitNOFILE" in proxy.log()
+    for client in clients:
+        client.close()
+    until(lambda: proxy.metric("skystitch_connections_total") == 41, "those that waited are accepted")
+    until(lambda: proxy.metric("skystitch_connections") <= 1, "and gone")
+    with proxy.raw() as client:
+        client.send(GET)
+        assert client.response()[0].status == 200

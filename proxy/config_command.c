@@ -121,7 +121,8 @@ void sky_command_read(struct sky_command *command, int argc, char *const *argv,
         if (flag->kind != FLAG_ACTION) {
             value = take_value(argument, name_len, argc, argv, &i);
             if (value == NULL) {
-                report(problems, flag->name, "has no value", NULL, NULL);
+                report(problems, flag->name, "has no value", "one behind it, as --help shows",
+                       NULL);
                 continue;
             }
         }

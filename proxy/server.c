@@ -179,8 +179,19 @@ static void on_admin_accept(h2o_socket_t *listener, const char *err)
     if (err != NULL)
         return;
     h2o_socket_t *sock = h2o_evloop_socket_accept(listener);
-    if (sock != NULL)
+    if (sock != NULL) {
         sky_front_accept(server->admin_front, sock);
+    } else if (errno != EAGAIN) {
+        /* no descriptor is left: the listener would wake the loop until there is one */
+        h2o_socket_read_stop(listener);
+        h2o_timeout_link(server->ctx.loop, &server->ctx.hundred_ms_timeout, &server->admin_pause);
+    }
+}
+
+static void on_admin_pause_over(h2o_timeout_entry_t *entry)
+{
+    struct sky_server *server = H2O_STRUCT_FROM_MEMBER(struct sky_server, admin_pause, entry);
+    h2o_socket_read_start(server->admin_sock, on_admin_accept);
 }
 
 static int open_admin(struct sky_server *server, int signal_fd)
@@ -206,12 +217,14 @@ static int open_admin(struct sky_server *server, int signal_fd)
                                                   H2O_SOCKET_FLAG_DONT_READ);
     server->admin_listener.fds[0] = -1;
     server->admin_sock->data = server;
+    server->admin_pause.cb = on_admin_pause_over;
     h2o_socket_read_start(server->admin_sock, on_admin_accept);
     return 0;
 }
 
 static void close_admin(struct sky_server *server)
 {
+    h2o_timeout_unlink(&server->admin_pause);
     if (server->admin_sock != NULL)
         h2o_socket_close(server->admin_sock);
     sky_listener_close(&server->admin_listener);

@@ -29,6 +29,7 @@ struct sky_server {
     struct sky_front *admin_front;
     struct sky_listener admin_listener;
     h2o_socket_t *admin_sock, *signal_sock;
+    h2o_timeout_entry_t admin_pause; /* runs while no descriptor is left */
     h2o_multithread_receiver_t finished_receiver;
     pthread_t finisher; /* joins workers and reporter while the loop goes on */
     bool finished;

@@ -140,6 +140,8 @@ static void on_signal_number(struct sky_server *server, uint32_t number)
         reopen_logs(server);
         return;
     }
+    if (number == SIGHUP && server->stopping)
+        return; /* systemd may send it along with TERM */
     if (number == SIGQUIT || server->stopping)
         quit(server);
     sky_log(SKY_LOG_INFO, "stop: listeners close, running requests finish");
@@ -162,8 +164,12 @@ static void on_signal(h2o_socket_t *sock, const char *err)
 /* Blocked before any thread starts, so that all inherit it and only signalfd delivers. */
 static int block_signals(void)
 {
+    struct sigaction hangup;
     sigset_t set;
     sigemptyset(&set);
+    /* Unless nohup(1) has it ignored: a terminal that goes must not cut requests. */
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGQUIT);

@@ -137,21 +137,17 @@ def test_chunked_upload_in_small_records(site: TlsSite, pki: Pki, version: ssl.T
 @versions
 @pytest.mark.parametrize("count", [100, 2000])
 def test_pipelining(site: TlsSite, pki: Pki, version: ssl.TLSVersion, count: int) -> None:
-    """In one record that is read in parts; and more than is read ahead."""
+    """In one record that is read in parts; and more than is read ahead. By one thread: Python's SSL
+    sockets do not bear a reader beside a writer."""
+    ahead = min(count, 1000)
+    requests = [b"GET /users/%d HTTP/1.1\r\nHost: a\r\nX-Fill: %s\r\n\r\n" % (i, b"x" * 60) for i in range(count)]
     with site.raw(pki.context(version), timeout=60) as client:
-        sender = threading.Thread(
-            target=client.send,
-            args=(
-                b"".join(
-                    b"GET /users/%d HTTP/1.1\r\nHost: a\r\nX-Fill: %s\r\n\r\n" % (i, b"x" * 60) for i in range(count)
-                ),
-            ),
-        )
-        sender.start()
+        client.send(b"".join(requests[:ahead]))
         for i in range(count):
             answer, text = client.response()
             assert (answer.status, json.loads(text)) == (200, {"id": i})
-        sender.join()
+            if i + ahead < count:
+                client.send(requests[i + ahead])
 
 
 def test_a_slow_reader(stage: Stage, pki: Pki, server: Pair) -> None:

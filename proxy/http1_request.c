@@ -47,6 +47,10 @@ static void fill_line(struct sky_conn *conn, const struct sky_head *head)
 
     req->input.scheme = conn->ssl != NULL ? &H2O_URL_SCHEME_HTTPS : &H2O_URL_SCHEME_HTTP;
     req->version = head != NULL && !head->http11 ? 0x100 : 0x101;
+    /* Never NULL: libh2o would put the name of its default host in. */
+    req->input.authority = head != NULL && head->authority.base != NULL
+                               ? iovec_of(head->authority)
+                               : h2o_iovec_init(H2O_STRLIT(""));
     if (head == NULL || head->method.len == 0) {
         req->input.method = h2o_iovec_init(H2O_STRLIT("-"));
         req->input.path = h2o_iovec_init(H2O_STRLIT("/"));
@@ -232,9 +236,6 @@ static void fill_request(struct sky_conn *conn, const struct sky_head *head)
     h2o_req_t *req = &conn->req;
 
     fill_line(conn, head);
-    /* Never NULL: libh2o would put the name of its default host in. */
-    req->input.authority =
-        head->authority.base != NULL ? iovec_of(head->authority) : h2o_iovec_init(H2O_STRLIT(""));
     req->http1_is_persistent = head->keep_alive;
     conn->client_closes = !head->keep_alive;
     conn->upgrade = head->upgrade;

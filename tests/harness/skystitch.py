@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -32,13 +33,13 @@ def default_binary() -> Path:
     return Path(os.environ.get("SKYSTITCH_BINARY", ROOT / "build" / "release" / "skystitch")).resolve()
 
 
-def sanitizer_env() -> dict[str, str]:
+def sanitizer_env(suppressions: Path = SUPPRESSIONS) -> dict[str, str]:
     """Reports go to stderr and end the process with a status of their own; plain builds ignore it."""
     return {
         "ASAN_OPTIONS": "detect_leaks=1:exitcode=66:detect_stack_use_after_return=1",
-        "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/lsan.supp:print_suppressions=0",
+        "LSAN_OPTIONS": f"suppressions={suppressions}/lsan.supp:print_suppressions=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
-        "TSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/tsan.supp:exitcode=66:second_deadlock_stack=1",
+        "TSAN_OPTIONS": f"suppressions={suppressions}/tsan.supp:exitcode=66:second_deadlock_stack=1",
     }
 
 
@@ -99,8 +100,15 @@ class Skystitch(Process):
         self.config_path = stage.path(f"{name}.yaml")
         # JSON is YAML.
         self.config_path.write_text(json.dumps(merge(base, config or {}), indent=1))
-        argv = [self.binary, "--config", self.config_path, *arguments]
-        super().__init__(stage, name, argv, {**sanitizer_env(), **(env or {})}, user=user)
+        binary, sanitizers = self.binary, sanitizer_env()
+        if user is not None:
+            # The checkout may lie where that user cannot go.
+            binary = Path(shutil.copy(binary, stage.path(f"{name}.bin")))
+            shutil.copy(SUPPRESSIONS / "lsan.supp", stage.directory)
+            shutil.copy(SUPPRESSIONS / "tsan.supp", stage.directory)
+            sanitizers = sanitizer_env(stage.directory)
+        argv = [binary, "--config", self.config_path, *arguments]
+        super().__init__(stage, name, argv, {**sanitizers, **(env or {})}, user=user)
         self.session = requests.Session()
         self.session.trust_env = False
         if start:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
 from skywalking.protocol.language_agent.Tracing_pb2 import SegmentObject
 
+from harness.process import free_port
 from reporter.drive import Drive, wait_until
 from reporter.grpc_collector import Collector, take_all
 
@@ -21,12 +21,6 @@ STATUSES = {code.value[0]: code for code in grpc.StatusCode}
 def collector() -> Iterator[Collector]:
     with Collector() as one:
         yield one
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def abort_first(count: int, status: int, text: str = "not now") -> Callable:

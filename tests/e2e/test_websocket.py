@@ -95,10 +95,17 @@ def test_ten_thousand_frames(app: App) -> None:
                 assert ws.recv() == f"frame {number}"
         ws.send_close(1000)
         sent += 2 + 4 + 2  # head, mask, code
-        assert ws.recv_frame().opcode == ABNF.OPCODE_CLOSE
+        try:
+            assert ws.recv_frame().opcode == ABNF.OPCODE_CLOSE
+        except LOST:
+            # simple-websocket wakes the view before it answers a close: gunicorn may close the socket in between
+            assert isinstance(app.server, Gunicorn)
         ws.shutdown()
-    entry = app.collector.one().entry
+    segment = app.collector.one()
+    entry = segment.entry
     none_open(app.proxy)
+    assert not any(span.error or span.logs for span in segment.spans)
+    assert entry.operation == "GET:/echo"
     assert entry.tag("http.status_code") == "101"
     assert entry.tag("failure") is None
     assert entry.tag("client_gone") is None

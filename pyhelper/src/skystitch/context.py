@@ -34,6 +34,7 @@ APP_SPAN = 1
 _MAX_SPANS = 300
 _MAX_ERRORS = 8
 _SERVER_ERROR = 500
+_SWITCHED = 101
 
 # How details, which must not reach anybody but the proxy, get there.
 _NO_WAY = 0
@@ -233,6 +234,11 @@ class Recording(Scope):
                 return
             if self._route is None:
                 self._route = self.route_of_failure()
+            if isinstance(error, StopIteration):
+                # How Flask-Sock tells gunicorn that a WebSocket has had the connection and is over.
+                self.streams = True
+                self._close(_SWITCHED, self._route)
+                return
             self.note(error)
             self._close(_SERVER_ERROR, self._route, broken=True)
         except Exception:

@@ -17,6 +17,10 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 
+# Actors inherit what is ignored here: run under nohup, none of them would see a hangup.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 def until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> T:
     """Returns the first true value of condition; AssertionError when there is none in time."""

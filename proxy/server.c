@@ -187,8 +187,12 @@ static void on_admin_accept(h2o_socket_t *listener, const char *err)
     h2o_socket_t *sock = h2o_evloop_socket_accept(listener);
     if (sock != NULL) {
         sky_front_accept(server->admin_front, sock);
-    } else if (errno != EAGAIN) {
-        /* no descriptor is left: the listener would wake the loop until there is one */
+    } else if (errno == EMFILE || errno == ENFILE) {
+        /* the listener would wake the loop until there is one */
+        static struct sky_log_limit limit;
+        sky_log_limited(&limit, SKY_LOG_ERROR,
+                        "admin page: cannot accept a connection: no file descriptors left; raise "
+                        "the limit (ulimit -n, LimitNOFILE=)");
         h2o_socket_read_stop(listener);
         h2o_timeout_link(server->ctx.loop, &server->ctx.hundred_ms_timeout, &server->admin_pause);
     }

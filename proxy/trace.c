@@ -188,7 +188,7 @@ static bool sample(struct sky_trace *trace, struct sky_id ours, int64_t monotoni
     return false;
 }
 
-static void free_trace(struct sky_trace *trace)
+void sky_trace_free(struct sky_trace *trace)
 {
     h2o_mem_pool_t pool = trace->pool;
     h2o_mem_clear_pool(&pool);
@@ -208,7 +208,7 @@ struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req)
     join(trace, req);
     struct sky_id ours = sky_ids_next(&worker->ids);
     if (!sample(trace, ours, monotonic_us)) {
-        free_trace(trace);
+        sky_trace_free(trace);
         return NULL;
     }
     choose_trace_id(trace, ours);
@@ -363,7 +363,7 @@ void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outc
     if (trace->undecided && !is_kept(trace)) {
         if (stitch != NULL)
             sky_stitch_untrack(stitch, &trace->entry);
-        free_trace(trace);
+        sky_trace_free(trace);
         return;
     }
     if (stitch != NULL)

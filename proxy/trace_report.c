@@ -181,6 +181,5 @@ void sky_trace_report(struct sky_stitch_entry *entry)
     };
     segment.spans = collect_spans(trace, &tags, &ref, &segment.span_count, &segment.size_limited);
     push(trace->worker, &segment);
-    h2o_mem_pool_t pool = trace->pool;
-    h2o_mem_clear_pool(&pool);
+    sky_trace_free(trace);
 }

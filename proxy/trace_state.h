@@ -34,6 +34,9 @@ struct sky_trace {
 /* sky_trace_failed: whether the entry span is an error; once there is an outcome. */
 bool sky_trace_failed(const struct sky_trace *trace);
 
+/* sky_trace_free: the trace and all that points into its pool are gone. */
+void sky_trace_free(struct sky_trace *trace);
+
 /* sky_trace_report: packs the segment into the worker's ring and frees the trace. */
 void sky_trace_report(struct sky_stitch_entry *entry);
 

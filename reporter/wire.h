@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes a protobuf message from its end to its begin, so that the length of each part is known
  * when it is due. For the one message of each request: protobuf-c walks descriptors twice and wants
- * every string copied and NUL-terminated first, 1 us a segment against 0.2 (a tenth of what a
- * proxied request costs in all); everything else is packed by protobuf-c, which also checks this in
- * the tests.
+ * every string copied and NUL-terminated first, 7,500 instructions against 2,000 for a segment of
+ * two spans, of the 24,700 that a proxied request took in user space. Everything else is packed by
+ * protobuf-c, which also checks this in the tests.
  *
  * Fields go in by descending number, elements of a repeated field from the last to the first.
  * https://protobuf.dev/programming-guides/encoding/ */

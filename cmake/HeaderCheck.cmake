@@ -1,6 +1,6 @@
 # sky_check_headers(TARGET): compiles each header of the target's folder alone, included twice.
 function(sky_check_headers target)
-  file(GLOB headers RELATIVE "${CMAKE_SOURCE_DIR}" CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.h")
+  file(GLOB_RECURSE headers RELATIVE "${CMAKE_SOURCE_DIR}" CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.h")
   set(sources "")
   foreach(header IN LISTS headers)
     string(MAKE_C_IDENTIFIER "${header}" name)

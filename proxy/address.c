@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "proxy/config_chars.h"
+#include "proxy/config/config_chars.h"
 
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 static const char digits[] = "0123456789";

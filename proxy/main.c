@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "proxy/server.h"
 
 static int check(const struct sky_config *config)

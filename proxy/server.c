@@ -15,14 +15,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "proxy/access_log.h"
-#include "proxy/admin.h"
-#include "proxy/config_reporter.h"
-#include "proxy/exchange.h"
-#include "proxy/http1_front.h"
-#include "proxy/identity.h"
-#include "proxy/route_rules.h"
-#include "proxy/tls.h"
+#include "proxy/access/access_log.h"
+#include "proxy/admin/admin.h"
+#include "proxy/config/config_reporter.h"
+#include "proxy/exchange/exchange.h"
+#include "proxy/front/http1_front.h"
+#include "proxy/front/tls.h"
+#include "proxy/route/route_rules.h"
+#include "proxy/trace/identity.h"
 #include "reporter/log.h"
 
 static enum sky_protocol protocol_of(const struct sky_config *config)

@@ -4,10 +4,10 @@
 #ifndef SKY_PROXY_SERVER_H
 #define SKY_PROXY_SERVER_H
 
-#include "proxy/config.h"
-#include "proxy/listener.h"
-#include "proxy/sampling.h"
-#include "proxy/site.h"
+#include "proxy/config/config.h"
+#include "proxy/config/site.h"
+#include "proxy/front/listener.h"
+#include "proxy/trace/sampling.h"
 #include "proxy/worker.h"
 #include "reporter/reporter.h"
 

@@ -7,14 +7,14 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "proxy/access_log.h"
-#include "proxy/http1_back.h"
-#include "proxy/http1_front.h"
-#include "proxy/recycle.h"
-#include "proxy/route.h"
-#include "proxy/stitch.h"
-#include "proxy/tls.h"
-#include "proxy/upstream.h"
+#include "proxy/access/access_log.h"
+#include "proxy/back/http1_back.h"
+#include "proxy/back/recycle.h"
+#include "proxy/back/upstream.h"
+#include "proxy/front/http1_front.h"
+#include "proxy/front/tls.h"
+#include "proxy/route/route.h"
+#include "proxy/stitch/stitch.h"
 #include "reporter/log.h"
 
 /* Connections taken in one turn: the rest waits in the backlog while others are served. */

@@ -9,11 +9,11 @@
 #include <semaphore.h>
 
 #include "propagation/ids.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
+#include "proxy/config/site.h"
 #include "proxy/counters.h"
-#include "proxy/listener.h"
-#include "proxy/site.h"
-#include "proxy/tunnel.h"
+#include "proxy/exchange/tunnel.h"
+#include "proxy/front/listener.h"
 #include "reporter/reporter.h"
 
 struct sky_access_log;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answer heads: any bytes in one piece and byte by byte give the same verdict, and what is taken
  * keeps the parser's promises. First byte: whether the request was HEAD. */
-#include "proxy/http1_answer.h"
+#include "proxy/back/http1_answer.h"
 
 #include <stdint.h>
 #include <stdlib.h>

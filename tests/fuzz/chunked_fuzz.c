@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chunk decoder: any bytes in one piece and byte by byte give the same body, end and verdict. */
-#include "proxy/chunked.h"
+#include "proxy/http/chunked.h"
 
 #include <stdlib.h>
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/config_file.h"
-#include "proxy/config_print.h"
-#include "proxy/config_read.h"
+#include "proxy/config/config_file.h"
+#include "proxy/config/config_print.h"
+#include "proxy/config/config_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

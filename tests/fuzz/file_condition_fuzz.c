@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#include "proxy/file_condition.h"
+#include "proxy/route/file_condition.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

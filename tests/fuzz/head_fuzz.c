@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Request heads: the verdict does not depend on how the bytes are cut, and what is accepted is
  * sound. */
-#include "proxy/http1_head.h"
+#include "proxy/front/http1_head.h"
 
 #include <stdlib.h>
 
-#include "proxy/http1_chars.h"
+#include "proxy/http/http1_chars.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

@@ -4,8 +4,8 @@
 #include <stdint.h>
 
 #include "propagation/utf8.h"
-#include "proxy/ignore.h"
-#include "proxy/operation.h"
+#include "proxy/trace/ignore.h"
+#include "proxy/trace/operation.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

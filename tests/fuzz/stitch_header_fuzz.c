@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answer header of the stitch protocol: whatever is accepted keeps to the bounds, lies in the
  * storage, and is text. */
-#include "proxy/stitch_header.h"
+#include "proxy/stitch/stitch_header.h"
 
 #include <stdlib.h>
 

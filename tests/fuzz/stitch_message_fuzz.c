@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "propagation/utf8.h"
-#include "proxy/stitch_merge.h"
-#include "proxy/stitch_message.h"
+#include "proxy/stitch/stitch_merge.h"
+#include "proxy/stitch/stitch_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -13,11 +13,11 @@
 
 #include <cmocka.h>
 
-#include "proxy/config_command.h"
-#include "proxy/config_file.h"
-#include "proxy/config_print.h"
-#include "proxy/config_problem.h"
-#include "proxy/config_read.h"
+#include "proxy/config/config_command.h"
+#include "proxy/config/config_file.h"
+#include "proxy/config/config_print.h"
+#include "proxy/config/config_problem.h"
+#include "proxy/config/config_read.h"
 
 struct reading {
     struct sky_config *config; /* NULL when there were errors */

@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "proxy/exchange.h"
-#include "proxy/http1_front.h"
-#include "proxy/upstream.h"
+#include "proxy/back/upstream.h"
+#include "proxy/exchange/exchange.h"
+#include "proxy/front/http1_front.h"
 
 #define PATIENCE_S 10 /* as exchange_peers.c */
 

@@ -8,8 +8,8 @@
 #include <h2o.h>
 #include <semaphore.h>
 
-#include "proxy/failure.h"
-#include "proxy/trace.h"
+#include "proxy/exchange/failure.h"
+#include "proxy/trace/trace.h"
 #include "proxy/worker.h"
 #include "tests/unit/exchange_peers.h"
 

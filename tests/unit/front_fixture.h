@@ -19,8 +19,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "proxy/http1_conn.h"
-#include "proxy/site.h"
+#include "proxy/config/site.h"
+#include "proxy/front/http1_conn.h"
 #include "reporter/log.h"
 
 struct fixture {

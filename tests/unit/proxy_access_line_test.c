@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/access_line.h"
+#include "proxy/access/access_line.h"
 
 static char line[SKY_ACCESS_LINE_BYTES + 1];
 

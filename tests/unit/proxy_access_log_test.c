@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "proxy/access_log.h"
+#include "proxy/access/access_log.h"
 #include "reporter/log.h"
 
 #define WORKERS 3

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The admin listener's parts without a socket: which Host is served, and the page of traces. */
-#include "proxy/admin_page.h"
+#include "proxy/admin/admin_page.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/admin_host.h"
+#include "proxy/admin/admin_host.h"
 
 static const struct host {
     const char *listen, *host;

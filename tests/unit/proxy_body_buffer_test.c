@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies in memory and in files, and what happens when there is no room. */
-#include "proxy/body_buffer.h"
+#include "proxy/front/body_buffer.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The chunk decoder: what it takes and refuses, in one piece, cut at every byte, byte by byte. */
-#include "proxy/chunked.h"
+#include "proxy/http/chunked.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

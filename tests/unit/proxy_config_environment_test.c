@@ -2,8 +2,8 @@
 /* The environment: whose names do what, and about which of them something is said. */
 #include "tests/unit/config_fixture.h"
 
-#include "proxy/config_environment.h"
-#include "proxy/config_option.h"
+#include "proxy/config/config_environment.h"
+#include "proxy/config/config_option.h"
 
 #define WARNING "warning: environment: "
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the file says of a route: read whole, shown again, and each mistake with its line. */
-#include "proxy/config_route.h"
+#include "proxy/config/config_route.h"
 
-#include "proxy/route_rules.h"
+#include "proxy/route/route_rules.h"
 #include "tests/unit/config_fixture.h"
 
 /* A route among others; column 12 is where the line's text begins. */

@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
-#include "proxy/config_option.h"
+#include "proxy/config/config_option.h"
 
 static const struct sample {
     const char *const *arguments;

@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "proxy/config_option.h"
+#include "proxy/config/config_option.h"
 
 static const struct sample {
     const char *path, *text;

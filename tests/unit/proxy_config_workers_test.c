@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CPU quota of both versions of cgroups, on a made-up tree. */
-#include "proxy/config_workers.h"
+#include "proxy/config/config_workers.h"
 
 #include <ftw.h>
 #include <setjmp.h>

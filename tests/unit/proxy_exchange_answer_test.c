@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What of an app's answer head h2o is told. */
-#include "proxy/exchange_answer.h"
+#include "proxy/exchange/exchange_answer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The exchange when all goes well: what passes between client and app, and when. */
-#include "proxy/exchange.h"
+#include "proxy/exchange/exchange.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a request wants of a file. */
-#include "proxy/file_condition.h"
+#include "proxy/route/file_condition.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

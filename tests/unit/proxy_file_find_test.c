@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which file of a folder a path names, and that none outside is found. */
-#include "proxy/file_find.h"
+#include "proxy/route/file_find.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The request head that the upstream gets: what passes, what does not, and in which order. */
-#include "proxy/forward.h"
+#include "proxy/back/forward.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/route_rules.h"
+#include "proxy/route/route_rules.h"
 
 #define TRUSTED "10.0.0.1"
 #define STRANGER "203.0.113.9"

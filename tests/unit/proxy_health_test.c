@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which servers are passed over, and for how long. */
-#include "proxy/health.h"
+#include "proxy/back/health.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parser of answer heads: what it takes and refuses, whole, byte by byte, cut at every byte. */
-#include "proxy/http1_answer.h"
+#include "proxy/back/http1_answer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request on an upstream socket, with an owner that takes what comes, or does not. One thread:
  * the test is the server, by the other end of a socket pair, and turns the loop. */
-#include "proxy/http1_back.h"
+#include "proxy/back/http1_back.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of byte classes against the grammar it stands for. */
-#include "proxy/http1_chars.h"
+#include "proxy/http/http1_chars.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

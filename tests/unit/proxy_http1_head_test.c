@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Request heads: what is served, what is refused and why; whole, cut at every byte, byte by byte.
  */
-#include "proxy/http1_head.h"
+#include "proxy/front/http1_head.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -9,7 +9,7 @@
 #include <regex.h>
 #include <stdio.h>
 
-#include "proxy/ignore.h"
+#include "proxy/trace/ignore.h"
 #include "tests/unit/exact.h"
 
 static bool matches(const char *pattern, const char *path)

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proxy/line_ring.h"
+#include "proxy/access/line_ring.h"
 
 /* Everything that is in the ring, as text; given up. */
 static const char *take(struct sky_line_ring *ring)

@@ -20,7 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "proxy/log_file.h"
+#include "proxy/access/log_file.h"
 #include "reporter/log.h"
 
 static char directory[] = "/tmp/sky-log-XXXXXX";

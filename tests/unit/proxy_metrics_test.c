@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The text of /metrics: its grammar, what is summed, and that no counter is missing. */
-#include "proxy/metrics.h"
+#include "proxy/admin/metrics.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "propagation/utf8.h"
-#include "proxy/operation.h"
+#include "proxy/trace/operation.h"
 #include "tests/fuzz/corpus.h"
 #include "tests/unit/exact.h"
 

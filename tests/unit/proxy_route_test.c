@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which route a request takes, by host and path. */
-#include "proxy/route.h"
+#include "proxy/route/route.h"
 
 #include "tests/unit/config_fixture.h"
 

@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-#include "proxy/sampling.h"
+#include "proxy/trace/sampling.h"
 
 #define SECOND INT64_C(1000000)
 #define START (1000000 * 3 * SECOND) /* where a window begins */

@@ -6,8 +6,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "proxy/stitch_channel.h"
-#include "proxy/stitch_message.h"
+#include "proxy/stitch/stitch_channel.h"
+#include "proxy/stitch/stitch_message.h"
 #include "tests/unit/stitch_fixture.h"
 
 #define MAX_RECEIVED 64

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/stitch_header.h"
+#include "proxy/stitch/stitch_header.h"
 #include "tests/fuzz/corpus.h"
 #include "tests/unit/exact.h"
 

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "proxy/stitch_message.h"
+#include "proxy/stitch/stitch_message.h"
 #include "tests/fuzz/corpus.h"
 #include "tests/unit/exact.h"
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/stitch_token.h"
+#include "proxy/stitch/stitch_token.h"
 
 static void assert_mac(struct sky_stitch_token *token, const char *segment, const char *t0,
                        const char *expected)

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proxy/tls.h"
+#include "proxy/front/tls.h"
 
 static char directory[] = "/tmp/skystitch-tls-XXXXXX";
 

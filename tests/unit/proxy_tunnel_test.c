@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A tunnel between two socket pairs: the test is the client and the app, by their other ends, and
  * turns the loop. */
-#include "proxy/tunnel.h"
+#include "proxy/exchange/tunnel.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pool of a server's connections, and dialling. */
-#include "proxy/upstream.h"
+#include "proxy/back/upstream.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/dial.h"
+#include "proxy/back/dial.h"
 #include "tests/unit/upstream_fixture.h"
 
 static void test_newest_first(void **state)

@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "proxy/stitch.h"
+#include "proxy/stitch/stitch.h"
 
 struct fixture {
     h2o_globalconf_t globalconf;

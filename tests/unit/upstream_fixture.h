@@ -5,8 +5,8 @@
 
 #include <h2o.h>
 
-#include "proxy/config.h"
-#include "proxy/upstream.h"
+#include "proxy/back/upstream.h"
+#include "proxy/config/config.h"
 
 struct upstream_fixture {
     h2o_globalconf_t globalconf;

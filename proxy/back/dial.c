@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connecting to a server.
+ *
+ * Happy path: start -> [name looked up] -> connect -> [writable] -> done(connection). A literal
+ * address or a unix path needs no lookup, a unix socket is connected at once. Answers of the name
+ * service are believed for a second; dials that need one share it.
+ *
+ * Failures:
+ * - name not resolved: RESOLVE, unless an earlier answer is at hand.
+ * - one address fails: the next one of the name is tried, then the last reason is given.
+ * - unix backlog full (EAGAIN): the dial queues; the first of the queue is tried every 5 ms.
+ * - timeouts.connect has passed: BACKLOG_FULL from the queue, else CONNECT_TIMEOUT. */
+#include "proxy/back/dial.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "reporter/log.h"
+
+#define RESOLVED_FOR_MS 1000
+
+/* How long the end of an upstream waits for a lookup under way. */
+#define LOOKUP_PATIENCE_MS 500
+
+static void connect_next(struct sky_dial *dial);
+
+static void finish(struct sky_dial *dial, struct sky_upstream_conn *conn, enum sky_failure failure)
+{
+    h2o_timeout_unlink(&dial->deadline);
+    assert(dial->sock == NULL && !h2o_linklist_is_linked(&dial->waiting));
+    dial->done(dial, conn, failure);
+}
+
+static enum sky_failure failure_of(int error)
+{
+    switch (error) {
+    case 0:
+        return SKY_FAILURE_RESOLVE; /* there was no address to try */
+    case ECONNREFUSED:
+        return SKY_FAILURE_REFUSED;
+    case ENOENT:
+    case ENOTDIR:
+        return SKY_FAILURE_NO_SOCKET;
+    case EACCES:
+    case EPERM:
+        return SKY_FAILURE_DENIED;
+    case ETIMEDOUT:
+        return SKY_FAILURE_CONNECT_TIMEOUT;
+    default:
+        return SKY_FAILURE_UNREACHABLE;
+    }
+}
+
+/* All addresses failed; the last error is the reason. */
+static void give_up(struct sky_dial *dial)
+{
+    static struct sky_log_limit limit;
+
+    if (dial->error != 0)
+        sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s: cannot connect to %s: %s",
+                        dial->server->upstream->config->name, dial->server->address->text,
+                        strerror(dial->error));
+    finish(dial, NULL, failure_of(dial->error));
+}
+
+/* The address that worked is the first to be tried by the next dial. */
+static void succeed(struct sky_dial *dial)
+{
+    struct sky_upstream_server *server = dial->server;
+    h2o_socket_t *sock = dial->sock;
+    size_t used = dial->next_address - 1;
+
+    if (used != 0) {
+        struct sky_upstream_address worked = server->addresses[used];
+        server->addresses[used] = server->addresses[0];
+        server->addresses[0] = worked;
+    }
+    dial->sock = NULL;
+    sky_count(server->upstream->counters, SKY_COUNT_upstream_connects);
+    finish(dial, sky_upstream_adopt(server, sock), SKY_FAILURE_NONE);
+}
+
+static void on_connected(h2o_socket_t *sock, const char *err)
+{
+    struct sky_dial *dial = sock->data;
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (getsockopt(h2o_socket_get_fd(sock), SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+        error = errno;
+    if (error == 0 && err == NULL) {
+        succeed(dial);
+        return;
+    }
+    dial->sock = NULL;
+    dial->error = error != 0 ? error : EIO;
+    h2o_socket_close(sock);
+    connect_next(dial);
+}
+
+enum outcome { CONNECTED, CONNECTING, REFUSED, FULL };
+
+/* Opens a socket to one address; errno tells the reason of REFUSED. */
+static enum outcome open_socket(struct sky_dial *dial, const struct sky_upstream_address *address)
+{
+    const struct sockaddr *sockaddr = (const struct sockaddr *)&address->sockaddr;
+    int fd = socket(sockaddr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+
+    if (fd == -1)
+        return REFUSED;
+    if (sockaddr->sa_family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    bool connected = connect(fd, sockaddr, address->len) == 0;
+    if (!connected && errno != EINPROGRESS) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return error == EAGAIN ? FULL : REFUSED;
+    }
+    dial->sock =
+        h2o_evloop_socket_create(dial->server->upstream->ctx->loop, fd, H2O_SOCKET_FLAG_DONT_READ);
+    dial->sock->data = dial;
+    return connected ? CONNECTED : CONNECTING;
+}
+
+static void wait_for_backlog(struct sky_dial *dial)
+{
+    struct sky_upstream_server *server = dial->server;
+
+    dial->backlogged = true;
+    h2o_linklist_insert(&server->backlogged, &dial->waiting);
+    if (!h2o_timeout_is_linked(&server->retry))
+        h2o_timeout_link(server->upstream->ctx->loop, &server->upstream->retry, &server->retry);
+}
+
+/* Tries the addresses that are left. */
+static void connect_next(struct sky_dial *dial)
+{
+    struct sky_upstream_server *server = dial->server;
+
+    while (dial->next_address < server->address_count) {
+        switch (open_socket(dial, &server->addresses[dial->next_address++])) {
+        case CONNECTED:
+            succeed(dial);
+            return;
+        case CONNECTING:
+            h2o_socket_notify_write(dial->sock, on_connected);
+            return;
+        case FULL:
+            dial->next_address--;
+            wait_for_backlog(dial);
+            return;
+        case REFUSED:
+            dial->error = errno;
+            break;
+        }
+    }
+    give_up(dial);
+}
+
+/* The queue moves in order: its first dial is tried, and on success the next one too. */
+static void on_retry(h2o_timeout_entry_t *entry)
+{
+    struct sky_upstream_server *server =
+        H2O_STRUCT_FROM_MEMBER(struct sky_upstream_server, retry, entry);
+    h2o_linklist_t queue;
+
+    h2o_linklist_init_anchor(&queue);
+    h2o_linklist_insert_list(&queue, &server->backlogged);
+    while (!h2o_linklist_is_empty(&queue) && h2o_linklist_is_empty(&server->backlogged)) {
+        struct sky_dial *dial = H2O_STRUCT_FROM_MEMBER(struct sky_dial, waiting, queue.next);
+        h2o_linklist_unlink(&dial->waiting);
+        connect_next(dial);
+    }
+    if (h2o_linklist_is_empty(&queue))
+        return;
+    h2o_linklist_insert_list(&server->backlogged, &queue);
+    if (!h2o_timeout_is_linked(&server->retry))
+        h2o_timeout_link(server->upstream->ctx->loop, &server->upstream->retry, &server->retry);
+}
+
+static void on_deadline(h2o_timeout_entry_t *entry)
+{
+    struct sky_dial *dial = H2O_STRUCT_FROM_MEMBER(struct sky_dial, deadline, entry);
+
+    sky_dial_cancel(dial);
+    finish(dial, NULL, dial->backlogged ? SKY_FAILURE_BACKLOG_FULL : SKY_FAILURE_CONNECT_TIMEOUT);
+}
+
+static void take_addresses(struct sky_upstream_server *server, const struct addrinfo *list)
+{
+    server->address_count = 0;
+    for (; list != NULL && server->address_count < SKY_UPSTREAM_MAX_ADDRESSES;
+         list = list->ai_next) {
+        struct sky_upstream_address *address = &server->addresses[server->address_count++];
+        memcpy(&address->sockaddr, list->ai_addr, list->ai_addrlen);
+        address->len = list->ai_addrlen;
+    }
+}
+
+static void on_resolved(h2o_hostinfo_getaddr_req_t *req, const char *error, struct addrinfo *list,
+                        void *arg)
+{
+    static struct sky_log_limit limit;
+    struct sky_upstream_server *server = arg;
+    h2o_linklist_t dials;
+
+    (void)req;
+    server->lookup = NULL;
+    server->resolved_ms = h2o_now(server->upstream->ctx->loop);
+    if (error == NULL)
+        take_addresses(server, list);
+    else
+        sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s: cannot resolve %s: %s",
+                        server->upstream->config->name, server->address->host, error);
+    h2o_linklist_init_anchor(&dials);
+    h2o_linklist_insert_list(&dials, &server->unresolved);
+    while (!h2o_linklist_is_empty(&dials)) {
+        struct sky_dial *dial = H2O_STRUCT_FROM_MEMBER(struct sky_dial, waiting, dials.next);
+        h2o_linklist_unlink(&dial->waiting);
+        connect_next(dial);
+    }
+}
+
+static void look_up(struct sky_upstream_server *server)
+{
+    const char *host = server->address->host;
+    char port[6];
+
+    snprintf(port, sizeof(port), "%u", server->address->port);
+    server->lookup = h2o_hostinfo_getaddr(
+        &server->upstream->ctx->receivers.hostinfo_getaddr, h2o_iovec_init(host, strlen(host)),
+        h2o_iovec_init(port, strlen(port)), AF_UNSPEC, SOCK_STREAM, IPPROTO_TCP,
+        AI_ADDRCONFIG | AI_NUMERICSERV, on_resolved, server);
+}
+
+static bool knows_addresses(const struct sky_upstream_server *server)
+{
+    return server->resolved_for_good ||
+           (server->address_count != 0 &&
+            h2o_now(server->upstream->ctx->loop) - server->resolved_ms < RESOLVED_FOR_MS);
+}
+
+void sky_dial_start(struct sky_dial *dial, struct sky_upstream_server *server,
+                    sky_dial_done_fn *done)
+{
+    dial->done = done;
+    dial->server = server;
+    dial->next_address = 0;
+    dial->backlogged = false;
+    dial->error = 0;
+    dial->deadline.cb = on_deadline;
+    h2o_timeout_link(server->upstream->ctx->loop, &server->upstream->connect, &dial->deadline);
+    if (!knows_addresses(server)) {
+        h2o_linklist_insert(&server->unresolved, &dial->waiting);
+        if (server->lookup == NULL)
+            look_up(server);
+    } else if (!h2o_linklist_is_empty(&server->backlogged)) {
+        wait_for_backlog(dial); /* behind those who came first */
+    } else {
+        connect_next(dial);
+    }
+}
+
+void sky_dial_cancel(struct sky_dial *dial)
+{
+    h2o_timeout_unlink(&dial->deadline);
+    if (h2o_linklist_is_linked(&dial->waiting))
+        h2o_linklist_unlink(&dial->waiting);
+    if (dial->sock != NULL) {
+        h2o_socket_close(dial->sock);
+        dial->sock = NULL;
+    }
+}
+
+/* Not by the name service (RFC 6761, 6.3), and both: who listens on localhost may mean either. */
+static void set_loopback(struct sky_upstream_server *server)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&server->addresses[0].sockaddr;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&server->addresses[1].sockaddr;
+
+    in->sin_family = AF_INET;
+    in->sin_port = htons(server->address->port);
+    in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    server->addresses[0].len = sizeof(*in);
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(server->address->port);
+    in6->sin6_addr = in6addr_loopback;
+    server->addresses[1].len = sizeof(*in6);
+    server->address_count = 2;
+}
+
+void sky_dial_init_server(struct sky_upstream_server *server)
+{
+    const struct sky_address *address = server->address;
+    const char *host = address->host;
+
+    h2o_linklist_init_anchor(&server->unresolved);
+    h2o_linklist_init_anchor(&server->backlogged);
+    server->retry.cb = on_retry;
+    if (host != NULL && (host[0] == '\0' || strcasecmp(host, "localhost") == 0)) {
+        set_loopback(server);
+    } else if (address->sockaddr_len != 0) {
+        server->addresses[0].sockaddr = address->sockaddr;
+        server->addresses[0].len = address->sockaddr_len;
+        server->address_count = 1;
+    }
+    server->resolved_for_good = server->address_count != 0;
+}
+
+void sky_dial_fini_server(struct sky_upstream_server *server)
+{
+    assert(h2o_linklist_is_empty(&server->unresolved) &&
+           h2o_linklist_is_empty(&server->backlogged));
+    h2o_timeout_unlink(&server->retry);
+    /* The name service's thread answers to this loop's queue: better that it still exists then. */
+    for (int i = 0; server->lookup != NULL && i < LOOKUP_PATIENCE_MS / 10; ++i)
+        h2o_evloop_run(server->upstream->ctx->loop, 10);
+    if (server->lookup != NULL)
+        h2o_hostinfo_getaddr_cancel(server->lookup);
+}

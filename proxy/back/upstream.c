@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/back/upstream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proxy/back/dial.h"
+#include "proxy/back/health.h"
+
+/* How soon a full backlog is tried again; one try a time, whatever the number of those who wait. */
+#define BACKLOG_RETRY_MS 5
+
+/* How long an answer's head waits for its body's first bytes: apps write them apart, within
+ * microseconds, and the client gets them in one piece then. */
+#define HEAD_HOLD_MS 1
+
+struct sky_upstream *sky_upstream_new(h2o_context_t *ctx,
+                                      const struct sky_upstream_config *upstream,
+                                      const struct sky_config *config,
+                                      struct sky_counters *counters)
+{
+    size_t count = upstream->server_count;
+    struct sky_upstream *self = h2o_mem_alloc(sizeof(*self) + count * sizeof(self->servers[0]));
+
+    memset(self, 0, sizeof(*self) + count * sizeof(self->servers[0]));
+    self->ctx = ctx;
+    self->config = upstream;
+    self->counters = counters;
+    h2o_timeout_init(ctx->loop, &self->connect, config->timeouts.connect_ms);
+    h2o_timeout_init(ctx->loop, &self->response, config->timeouts.response_ms);
+    h2o_timeout_init(ctx->loop, &self->idle, config->timeouts.upstream_idle_ms);
+    h2o_timeout_init(ctx->loop, &self->retry, BACKLOG_RETRY_MS);
+    h2o_timeout_init(ctx->loop, &self->head_hold, HEAD_HOLD_MS);
+    for (size_t i = 0; i < count; ++i) {
+        struct sky_upstream_server *server = &self->servers[i];
+        server->upstream = self;
+        server->address = &upstream->servers[i];
+        h2o_linklist_init_anchor(&server->idle);
+        sky_dial_init_server(server);
+    }
+    return self;
+}
+
+struct sky_upstream_server *sky_upstream_choose(struct sky_upstream *upstream)
+{
+    struct sky_upstream_server *server = &upstream->servers[upstream->next];
+
+    if (!sky_health_usable(server))
+        server = sky_health_next(server);
+    upstream->next = (size_t)(server - upstream->servers) + 1;
+    if (upstream->next == upstream->config->server_count)
+        upstream->next = 0;
+    return server;
+}
+
+h2o_timeout_t *sky_upstream_clock(struct sky_upstream *upstream, uint32_t response_ms)
+{
+    if (response_ms == 0)
+        return &upstream->response;
+    for (struct sky_upstream_clock *clock = upstream->clocks; clock != NULL; clock = clock->next)
+        if (clock->timeout.timeout == response_ms)
+            return &clock->timeout;
+    struct sky_upstream_clock *clock = h2o_mem_alloc(sizeof(*clock));
+    clock->next = upstream->clocks;
+    upstream->clocks = clock;
+    h2o_timeout_init(upstream->ctx->loop, &clock->timeout, response_ms);
+    return &clock->timeout;
+}
+
+static void leave_idle(struct sky_upstream_conn *conn)
+{
+    h2o_linklist_unlink(&conn->idle);
+    conn->server->idle_count--;
+    h2o_timeout_unlink(&conn->idle_timer);
+}
+
+static void on_event(h2o_socket_t *sock, const char *err)
+{
+    struct sky_upstream_conn *conn = sock->data;
+
+    (void)err; /* DONT_READ: the error, if any, comes out of the owner's recv */
+    if (conn->on_readable != NULL)
+        conn->on_readable(conn);
+    else
+        sky_upstream_close(conn); /* idle: closed by the server, or bytes that nobody asked for */
+}
+
+static void on_idle_timeout(h2o_timeout_entry_t *entry)
+{
+    sky_upstream_close(H2O_STRUCT_FROM_MEMBER(struct sky_upstream_conn, idle_timer, entry));
+}
+
+struct sky_upstream_conn *sky_upstream_adopt(struct sky_upstream_server *server, h2o_socket_t *sock)
+{
+    struct sky_upstream_conn *conn = h2o_mem_alloc(sizeof(*conn));
+
+    *conn = (struct sky_upstream_conn){.sock = sock,
+                                       .server = server,
+                                       .response = &server->upstream->response,
+                                       .idle_timer = {.cb = on_idle_timeout}};
+    sock->data = conn;
+    h2o_socket_read_start(sock, on_event);
+    return conn;
+}
+
+struct sky_upstream_conn *sky_upstream_take(struct sky_upstream_server *server,
+                                            uint64_t max_idle_ms)
+{
+    if (h2o_linklist_is_empty(&server->idle))
+        return NULL;
+    struct sky_upstream_conn *conn =
+        H2O_STRUCT_FROM_MEMBER(struct sky_upstream_conn, idle, server->idle.next);
+    if (h2o_now(server->upstream->ctx->loop) - conn->idle_since_ms >= max_idle_ms)
+        return NULL;
+    leave_idle(conn);
+    return conn;
+}
+
+void sky_upstream_give_back(struct sky_upstream_conn *conn)
+{
+    struct sky_upstream_server *server = conn->server;
+    h2o_loop_t *loop = server->upstream->ctx->loop;
+
+    assert(!h2o_socket_is_writing(conn->sock) && h2o_socket_is_reading(conn->sock));
+    conn->on_readable = NULL;
+    conn->owner = NULL;
+    conn->reused = true;
+    if (server->upstream->idle.timeout == 0 || server->idle_count == SKY_UPSTREAM_MAX_IDLE) {
+        sky_upstream_close(conn);
+        return;
+    }
+    conn->idle_since_ms = h2o_now(loop);
+    h2o_linklist_insert(server->idle.next, &conn->idle);
+    server->idle_count++;
+    h2o_timeout_link(loop, &server->upstream->idle, &conn->idle_timer);
+}
+
+void sky_upstream_stop_reading(struct sky_upstream_conn *conn)
+{
+    h2o_socket_read_stop(conn->sock);
+}
+
+void sky_upstream_resume_reading(struct sky_upstream_conn *conn)
+{
+    h2o_socket_read_start(conn->sock, on_event);
+}
+
+void sky_upstream_close(struct sky_upstream_conn *conn)
+{
+    if (h2o_linklist_is_linked(&conn->idle))
+        leave_idle(conn);
+    h2o_socket_close(conn->sock);
+    free(conn);
+}
+
+void sky_upstream_destroy(struct sky_upstream *upstream)
+{
+    h2o_timeout_t *timeouts[] = {&upstream->connect, &upstream->response, &upstream->idle,
+                                 &upstream->retry, &upstream->head_hold};
+
+    for (size_t i = 0; i < upstream->config->server_count; ++i) {
+        struct sky_upstream_server *server = &upstream->servers[i];
+        while (!h2o_linklist_is_empty(&server->idle))
+            sky_upstream_close(
+                H2O_STRUCT_FROM_MEMBER(struct sky_upstream_conn, idle, server->idle.next));
+        sky_dial_fini_server(server);
+    }
+    for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); ++i)
+        h2o_timeout_dispose(upstream->ctx->loop, timeouts[i]);
+    while (upstream->clocks != NULL) {
+        struct sky_upstream_clock *clock = upstream->clocks;
+        upstream->clocks = clock->next;
+        h2o_timeout_dispose(upstream->ctx->loop, &clock->timeout);
+        free(clock);
+    }
+    free(upstream);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The servers of one upstream as one worker sees them: pooled sockets that stay registered with the
+ * loop, newest used first (libh2o measured: 4 system calls a request). Loop thread only.
+ *
+ * A connection belongs to the pool while it is idle, else to who took it. All sockets have h2o's
+ * DONT_READ set: the loop only tells that there is something to read, the owner reads it.
+ *
+ * That an idle socket was closed, or says something unasked, arrives as an event and closes it
+ * here. h2o runs the events of connected sockets before those of accepted ones, so what came with
+ * one round of epoll is known before a request of that round takes a socket. */
+#ifndef SKY_PROXY_BACK_UPSTREAM_H
+#define SKY_PROXY_BACK_UPSTREAM_H
+
+#include <h2o.h>
+
+#include "proxy/config/config.h"
+#include "proxy/counters.h"
+
+/* Idle connections kept per server; more are closed when they come back. */
+#define SKY_UPSTREAM_MAX_IDLE 256
+
+/* Addresses of one server name that are tried. */
+#define SKY_UPSTREAM_MAX_ADDRESSES 8
+
+struct sky_upstream_address {
+    struct sockaddr_storage sockaddr;
+    socklen_t len;
+};
+
+struct sky_upstream_server {
+    struct sky_upstream *upstream;
+    const struct sky_address *address;
+    h2o_linklist_t idle; /* sky_upstream_conn.idle, newest first */
+    size_t idle_count;
+
+    /* health.c */
+    uint32_t fails;
+    uint64_t fails_since_ms, down_until_ms; /* loop time; down: 0 when it is not */
+
+    /* dial.c */
+    struct sky_upstream_address
+        addresses[SKY_UPSTREAM_MAX_ADDRESSES]; /* the last that worked first */
+    size_t address_count;
+    bool resolved_for_good; /* no name, or localhost */
+    uint64_t resolved_ms;   /* loop time of the last answer of the name service */
+    h2o_hostinfo_getaddr_req_t *lookup;
+    h2o_linklist_t unresolved; /* sky_dial.waiting, until the lookup is done */
+    h2o_linklist_t backlogged; /* sky_dial.waiting, until the server's backlog has room */
+    h2o_timeout_entry_t retry; /* runs while backlogged is not empty */
+};
+
+/* Timers of routes with a timeouts.response of their own; one list for each time. */
+struct sky_upstream_clock {
+    struct sky_upstream_clock *next;
+    h2o_timeout_t timeout;
+};
+
+struct sky_upstream {
+    h2o_context_t *ctx;
+    const struct sky_upstream_config *config;
+    struct sky_counters *counters;
+    h2o_timeout_t connect, response, idle, retry, head_hold;
+    struct sky_upstream_clock *clocks;
+    size_t next;                          /* server, round robin */
+    struct sky_upstream_server servers[]; /* config->server_count */
+};
+
+/* One connection. Heap; made by dial.c, freed by sky_upstream_close. */
+struct sky_upstream_conn {
+    h2o_socket_t *sock;
+    struct sky_upstream_server *server;
+    bool reused; /* it has carried an answer before */
+    uint64_t idle_since_ms;
+    h2o_linklist_t idle;
+    h2o_timeout_entry_t idle_timer;
+    h2o_timeout_t *response; /* where timers of timeouts.response go */
+    /* of the owner; NULL while idle */
+    void (*on_readable)(struct sky_upstream_conn *conn);
+    void *owner;
+};
+
+/* sky_upstream_new: connects nothing. Pointers are borrowed for its life. */
+struct sky_upstream *sky_upstream_new(h2o_context_t *ctx,
+                                      const struct sky_upstream_config *upstream,
+                                      const struct sky_config *config,
+                                      struct sky_counters *counters);
+
+/* sky_upstream_choose: the server whose turn it is; one that is down only if all are. */
+struct sky_upstream_server *sky_upstream_choose(struct sky_upstream *upstream);
+
+/* sky_upstream_clock: the timers for an answer's next byte; those of timeouts.response for 0. */
+h2o_timeout_t *sky_upstream_clock(struct sky_upstream *upstream, uint32_t response_ms);
+
+/* sky_upstream_take: the idle connection that was used last, if it has been idle for less than
+ * max_idle_ms; else NULL. It is the caller's. */
+struct sky_upstream_conn *sky_upstream_take(struct sky_upstream_server *server,
+                                            uint64_t max_idle_ms);
+
+/* sky_upstream_give_back: only after a whole answer, with nothing unread and nothing being written.
+ */
+void sky_upstream_give_back(struct sky_upstream_conn *conn);
+
+/* sky_upstream_adopt: a connection of the caller's around a connected socket. */
+struct sky_upstream_conn *sky_upstream_adopt(struct sky_upstream_server *server,
+                                             h2o_socket_t *sock);
+
+/* sky_upstream_stop_reading, _resume_reading: each costs a system call; on_readable is not called
+ * in between. */
+void sky_upstream_stop_reading(struct sky_upstream_conn *conn);
+void sky_upstream_resume_reading(struct sky_upstream_conn *conn);
+
+/* sky_upstream_close: the owner's way to end a connection. */
+void sky_upstream_close(struct sky_upstream_conn *conn);
+
+/* sky_upstream_destroy: closes the idle sockets; none may be in use. */
+void sky_upstream_destroy(struct sky_upstream *upstream);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the configuration: defaults, then the file, the environment and the command line over them,
+ * then what only the whole tells. Every defect is reported, not only the first. */
+#include "proxy/config/config.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/config/config_command.h"
+#include "proxy/config/config_environment.h"
+#include "proxy/config/config_file.h"
+#include "proxy/config/config_list.h"
+#include "proxy/config/config_option.h"
+#include "proxy/config/config_print.h"
+#include "proxy/config/config_problem.h"
+#include "proxy/config/config_read.h"
+#include "proxy/config/config_reporter.h"
+#include "proxy/config/config_workers.h"
+
+static void complain(struct sky_problems *problems, const char *option, const char *what,
+                     const char *accepted)
+{
+    sky_problem_report(problems,
+                       &(struct sky_problem){.option = option, .what = what, .accepted = accepted});
+}
+
+static bool replace(char **field, char *text, struct sky_problems *problems)
+{
+    if (text == NULL) {
+        complain(problems, NULL, "memory is out", NULL);
+        return false;
+    }
+    free(*field);
+    *field = text;
+    return true;
+}
+
+static void complete_identity(struct sky_config *config, struct sky_problems *problems)
+{
+    char host[HOST_NAME_MAX + 1] = "";
+    if (config->agent.instance[0] == '\0') {
+        gethostname(host, sizeof(host) - 1);
+        replace(&config->agent.instance, strdup(host[0] != '\0' ? host : "localhost"), problems);
+    }
+    char *service;
+    if (asprintf(&service, "%s%s%s", config->agent.name,
+                 config->agent.name_space[0] != '\0' ? "|" : "", config->agent.name_space) < 0)
+        service = NULL;
+    replace(&config->agent.service, service, problems);
+}
+
+static void complete_lists(struct sky_config *config, struct sky_problems *problems)
+{
+    if (config->listener_count == 0) {
+        const char *problem = sky_config_add_listener(config, ":8080");
+        if (problem != NULL)
+            complain(problems, "listen", problem, NULL);
+    }
+    if (config->upstream_count == 0) {
+        complain(problems, "upstreams", "none is given",
+                 "where the app listens, as --upstream 127.0.0.1:8000 or --upstream "
+                 "unix:/run/app.sock");
+    } else if (config->route_count == 0 && config->upstream_count > 1) {
+        complain(problems, "routes", "none is given, and there is more than one upstream",
+                 "routes: [{path: /, upstream: NAME}, ...]");
+    } else if (config->route_count == 0) {
+        struct sky_route_config *route;
+        const char *problem = sky_config_add_route(config, NULL, "/", &route);
+        if (problem == NULL)
+            route->upstream = &config->upstreams[0];
+        else
+            complain(problems, "routes", problem, NULL);
+    }
+    if (config->unknown_host == SKY_UNKNOWN_HOST_REFUSE && !config->route_hosts)
+        complain(problems, "unknown_host", "is refuse, but no route has a host",
+                 "routes: [{host: example.org, path: /, upstream: NAME}, ...]");
+}
+
+static void complete(struct sky_config *config, struct sky_problems *problems)
+{
+    complete_identity(config, problems);
+    sky_config_complete_reporter(config, problems);
+    complete_lists(config, problems);
+    if (config->workers == 0)
+        config->workers = sky_workers_auto();
+}
+
+struct sky_config *sky_config_defaults(struct sky_problems *problems)
+{
+    struct sky_config *config = calloc(1, sizeof(*config));
+    for (size_t i = 0; config != NULL && i < sky_option_count; i++)
+        sky_option_set_text(&sky_options[i], config, sky_options[i].initial, "default",
+                            sky_options[i].path, problems);
+    return config;
+}
+
+struct sky_config *sky_config_read(const struct sky_command *command, char *const *environment,
+                                   struct sky_problems *problems)
+{
+    struct sky_config *config = sky_config_defaults(problems);
+    if (config == NULL) {
+        complain(problems, NULL, "memory is out", NULL);
+        return NULL;
+    }
+    const char *file = command->file;
+    if (file == NULL && environment != NULL)
+        file = sky_environment_get(environment, "SKYSTITCH_CONFIG");
+    if (file != NULL)
+        sky_config_file_load(config, file, problems);
+    if (environment != NULL)
+        sky_environment_apply(config, environment, problems);
+    sky_command_apply(command, config, problems);
+    if (problems->errors == 0)
+        complete(config, problems);
+    if (problems->errors == 0)
+        return config;
+    sky_config_destroy(config);
+    return NULL;
+}
+
+struct sky_config *sky_config_load(int argc, char **argv, char **environment,
+                                   enum sky_config_action *action)
+{
+    struct sky_problems problems = {.out = stderr};
+    struct sky_command command;
+    struct sky_config *config = NULL;
+    *action = SKY_CONFIG_RUN;
+    sky_command_read(&command, argc, argv, &problems);
+    if (command.action != SKY_CONFIG_HELP && command.action != SKY_CONFIG_VERSION &&
+        command.action != SKY_CONFIG_PRINT_REFERENCE)
+        config = sky_config_read(&command, environment, &problems);
+    if (problems.errors == 0) {
+        *action = command.action;
+        if (command.action == SKY_CONFIG_HELP)
+            sky_command_help(stdout);
+        else if (command.action == SKY_CONFIG_VERSION)
+            puts("skystitch " SKY_VERSION);
+        else if (command.action == SKY_CONFIG_PRINT_REFERENCE)
+            sky_config_write_reference(stdout);
+    }
+    sky_command_fini(&command);
+    return config;
+}
+
+void sky_config_destroy(struct sky_config *config)
+{
+    if (config == NULL)
+        return;
+    for (size_t i = 0; i < sky_option_count; i++) {
+        if (sky_options[i].type->fini != NULL)
+            sky_options[i].type->fini((char *)config + sky_options[i].offset);
+    }
+    free(config->agent.service);
+    sky_config_clear_upstreams(config);
+    sky_config_clear_listeners(config);
+    free(config);
+}

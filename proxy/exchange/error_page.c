@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/exchange/error_page.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#define PAGE_MAX_BYTES 1024
+
+static const char *reason_of(int status)
+{
+    switch (status) {
+    case 400:
+        return "Bad Request";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 413:
+        return "Content Too Large";
+    case 421:
+        return "Misdirected Request";
+    case 500:
+        return "Internal Server Error";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 507:
+        return "Insufficient Storage";
+    default:
+        return "Error";
+    }
+}
+
+/* A browser asks: Accept names text/html. */
+static bool wants_html(const h2o_req_t *req)
+{
+    for (ssize_t i = -1; (i = h2o_find_header(&req->headers, H2O_TOKEN_ACCEPT, i)) != -1;) {
+        h2o_iovec_t value = req->headers.entries[i].value;
+        if (h2o_strstr(value.base, value.len, H2O_STRLIT("text/html")) != SIZE_MAX)
+            return true;
+    }
+    return false;
+}
+
+/* Texts of failure.def hold nothing that HTML would have escaped. */
+static h2o_iovec_t make_page(h2o_req_t *req, const struct sky_failure_info *info, bool html)
+{
+    char *page = h2o_mem_alloc_pool(&req->pool, PAGE_MAX_BYTES);
+    const char *reason = reason_of(info->status);
+    int len;
+
+    if (html)
+        len = snprintf(page, PAGE_MAX_BYTES,
+                       "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">"
+                       "<title>%d %s</title></head>\n"
+                       "<body>\n<h1>%d %s</h1>\n<p>%s</p>\n<p>%s</p>\n</body>\n</html>\n",
+                       info->status, reason, info->status, reason, info->page, info->advice);
+    else
+        len = snprintf(page, PAGE_MAX_BYTES, "%d %s\n%s\n%s\n", info->status, reason, info->page,
+                       info->advice);
+    return h2o_iovec_init(page, (size_t)len);
+}
+
+static void add_field(h2o_req_t *req, const h2o_token_t *token, const char *name, const char *value)
+{
+    h2o_add_header(&req->pool, &req->res.headers, token, name, value, strlen(value));
+}
+
+void sky_error_page_send(h2o_req_t *req, enum sky_failure failure)
+{
+    static h2o_generator_t generator; /* keeps nothing: the page goes out in one piece */
+    const struct sky_failure_info *info = sky_failure_info(failure);
+    bool html = wants_html(req);
+    h2o_iovec_t page = make_page(req, info, html);
+
+    req->res.status = info->status;
+    req->res.reason = reason_of(info->status);
+    req->res.content_length = page.len;
+    memset(&req->res.headers, 0, sizeof(req->res.headers));
+    add_field(req, H2O_TOKEN_CONTENT_TYPE, "Content-Type",
+              html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8");
+    add_field(req, H2O_TOKEN_CACHE_CONTROL, "Cache-Control", "no-store");
+    if (info->status == 405) /* RFC 9110, 15.5.6; it is about files only */
+        add_field(req, H2O_TOKEN_ALLOW, "Allow", "GET, HEAD");
+    if (info->status == 503)
+        add_field(req, H2O_TOKEN_RETRY_AFTER, "Retry-After", "1");
+    h2o_start_response(req, &generator);
+    if (h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD")))
+        h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
+    else
+        h2o_send(req, &page, 1, H2O_SEND_STATE_FINAL);
+}

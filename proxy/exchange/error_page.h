@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The answer to a request that failed: what happened and what to do, as HTML or plain text. */
+#ifndef SKY_PROXY_EXCHANGE_ERROR_PAGE_H
+#define SKY_PROXY_EXCHANGE_ERROR_PAGE_H
+
+#include <h2o.h>
+
+#include "proxy/exchange/failure.h"
+
+/* sky_error_page_send: answers with the failure's status and page; nothing of an answer may have
+ * been handed to h2o yet. As with h2o_send, the request may be gone when it returns. */
+void sky_error_page_send(h2o_req_t *req, enum sky_failure failure);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1 towards clients: a connection type of our own that makes h2o_req_t, since h2o 2.2.5's own
+ * accepts ambiguous framing, has one timer for everything, and does not see a client leave.
+ *
+ * A request is handed to h2o's handlers once its head passed the checks of http1_head.h and its
+ * body is whole (in memory, or in an unlinked file mapped as req->entity). Reading goes on while it
+ * runs, so that a client's going away reaches generator->stop at once. When a request is disposed
+ * of, timestamps.response_end_at says whether its answer was whole: it is zero when the client went
+ * away, or was cut off, before the last byte. Loop thread only. */
+#ifndef SKY_PROXY_FRONT_HTTP1_FRONT_H
+#define SKY_PROXY_FRONT_HTTP1_FRONT_H
+
+#include <h2o.h>
+
+#include "propagation/text.h"
+#include "proxy/config/config.h"
+#include "proxy/counters.h"
+
+/* The connections of one event loop. It counts requests, answers by class, refusals, clients that
+ * went away; connections are counted by who accepts them. */
+struct sky_front;
+struct sky_access_pen;
+struct sky_tunnel;
+
+/* sky_front_prepare: takes libh2o's own chunked encoder out of all paths, since the front does the
+ * framing of answers itself. After hosts and paths are registered, before h2o_context_init. */
+void sky_front_prepare(h2o_globalconf_t *config);
+
+/* sky_front_new: all pointers are borrowed for the front's life. counters may be NULL. */
+struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
+                                const struct sky_config *config, struct sky_counters *counters);
+
+/* sky_front_limit_bodies: asks for the limit of each request's body in place of limits.body; only
+ * req->input and the fields are filled in then. */
+void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req));
+
+/* sky_front_log_to: heads that are refused, and so reach no handler, are written there. Borrowed
+ * for the front's life; NULL: nowhere. */
+void sky_front_log_to(struct sky_front *front, struct sky_access_pen *pen);
+
+/* sky_front_accept: takes over an accepted socket. A client that shuts its sending side while a
+ * request runs counts as gone, as with nginx: the two cannot be told apart. */
+void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);
+
+/* sky_front_prepare_tls: a context is for sky_front_accept_at from now on, and for nothing else.
+ * Before its first use. */
+void sky_front_prepare_tls(SSL_CTX *ctx);
+
+/* sky_front_accept_at: the same for a listener of the configuration, both borrowed for the
+ * connection's life: after a TLS handshake when there is a context (SIGPIPE has to be ignored
+ * then), and with what the listener says of answers. */
+void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
+                         const struct sky_listener_config *listener, SSL_CTX *ctx);
+
+/* sky_front_drain: idle connections close after a second without a request, since one may be on its
+ * way; others after the answer under way, which says Connection: close. */
+void sky_front_drain(struct sky_front *front);
+
+/* sky_front_connection_count: any thread. */
+size_t sky_front_connection_count(const struct sky_front *front);
+
+/* sky_front_close_all: cuts every connection; running generators are stopped. */
+void sky_front_close_all(struct sky_front *front);
+
+/* sky_front_destroy: closes what is left. */
+void sky_front_destroy(struct sky_front *front);
+
+/* sky_front_refusal: the status with which the front has refused this request's body, else 0: 400
+ * malformed chunks, 408 no progress, 413 too large, 503 and 507 it could not be buffered. There is
+ * no entity then. The handler traces the request and answers with that status; the connection
+ * closes after it. */
+int sky_front_refusal(h2o_req_t *req);
+
+/* sky_front_inform: passes an interim answer (1xx but 101) on. Dropped for HTTP/1.0 clients and for
+ * connections of another kind. Fields are copied. */
+void sky_front_inform(h2o_req_t *req, int status, const h2o_header_t *fields, size_t field_count);
+
+/* sky_front_upgrade: the protocols that the request asks to switch to and that may be passed on to
+ * its app, as they stand in Upgrade; empty: none. */
+struct sky_text sky_front_upgrade(h2o_req_t *req);
+
+/* sky_front_switch: makes of the client's socket one end of the tunnel, a 101 with the fields of
+ * req->res the first thing that goes out to it, and what the client has sent already the first that
+ * goes to the app. The tunnel is borrowed until the request is disposed of, and still to be
+ * started. False, and nothing is done, when the client's socket cannot be had. */
+bool sky_front_switch(h2o_req_t *req, struct sky_text protocol, struct sky_tunnel *tunnel);
+
+/* sky_front_end_tunnel: closes the client's connection; the request is disposed of in this call. */
+void sky_front_end_tunnel(h2o_req_t *req);
+
+/* sky_front_received_us: when the first byte of the request line was read; microseconds since 1970.
+ */
+static inline int64_t sky_front_received_us(const h2o_req_t *req)
+{
+    return (int64_t)req->timestamps.request_begin_at.tv_sec * 1000000 +
+           req->timestamps.request_begin_at.tv_usec;
+}
+
+#endif

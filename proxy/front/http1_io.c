@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes of a client connection, plain and by TLS.
+ *
+ * Happy path of TLS: libh2o drives the handshake -> its SSL is given the socket itself -> from then
+ * on SSL_read and SSL_write stand where recv and sendmsg do for plain connections. libh2o's own
+ * reading and writing would not do: it reads without a bound, and takes a failed SSL_write for a
+ * success.
+ * Failures: a handshake that fails, or takes too long, is counted by its reason and the connection
+ * closed. After a defective record both directions fail, as after a reset. */
+#include <errno.h>
+#include <openssl/err.h>
+#include <sys/socket.h>
+
+#include "proxy/front/http1_conn.h"
+#include "proxy/front/tls.h"
+#include "reporter/log.h"
+
+#ifndef IOV_MAX
+#define IOV_MAX 1024
+#endif
+
+/* What one record holds at most (RFC 8446, 5.1). */
+#define RECORD_BYTES 16384
+
+/* ---- plain ---- */
+
+static ssize_t plain_receive(struct sky_conn *conn, char *bytes, size_t size)
+{
+    return recv(h2o_socket_get_fd(conn->sock), bytes, size, 0);
+}
+
+static ssize_t plain_send(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count)
+{
+    int fd = h2o_socket_get_fd(conn->sock);
+
+    if (count == 1)
+        return send(fd, bufs->base, bufs->len, MSG_NOSIGNAL);
+    struct msghdr message = {.msg_iov = (struct iovec *)bufs,
+                             .msg_iovlen = count < IOV_MAX ? count : IOV_MAX};
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static void plain_shut(struct sky_conn *conn)
+{
+    shutdown(h2o_socket_get_fd(conn->sock), SHUT_WR);
+}
+
+static int64_t plain_handed_over(struct sky_conn *conn)
+{
+    return (int64_t)conn->sock->bytes_written;
+}
+
+const struct sky_conn_io sky_conn_plain = {plain_receive, plain_send, plain_shut,
+                                           plain_handed_over};
+
+/* ---- TLS ---- */
+
+/* As a system call fails: -1 and errno; 0 at the end of what the client sends. */
+static ssize_t tls_failed(struct sky_conn *conn, int result)
+{
+    switch (SSL_get_error(conn->ssl, result)) {
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        errno = EAGAIN;
+        return -1;
+    case SSL_ERROR_SYSCALL:
+        if (errno == 0 || errno == EAGAIN || errno == EINTR)
+            errno = ECONNRESET;
+        return -1;
+    default:
+        errno = EPROTO;
+        return -1;
+    }
+}
+
+/* What OpenSSL has taken from the socket, and we not from it, gives no event of the socket. */
+static void receive_rest_soon(struct sky_conn *conn)
+{
+    if (!h2o_timeout_is_linked(&conn->reader))
+        h2o_timeout_link(conn->super.ctx->loop, &conn->super.ctx->zero_timeout, &conn->reader);
+}
+
+/* One record at least; for a body, as many as there are and fit. */
+static ssize_t tls_receive(struct sky_conn *conn, char *bytes, size_t size)
+{
+    size_t total = 0;
+    int got;
+
+    do {
+        int room = (int)(size - total < RECORD_BYTES ? size - total : RECORD_BYTES);
+        ERR_clear_error();
+        got = SSL_read(conn->ssl, bytes + total, room);
+        if (got > 0)
+            total += (size_t)got;
+    } while (got > 0 && size - total >= RECORD_BYTES);
+    if (total == 0)
+        return tls_failed(conn, got);
+    if (got > 0 && SSL_has_pending(conn->ssl))
+        receive_rest_soon(conn);
+    return (ssize_t)total;
+}
+
+/* Small pieces go into one record: it has 22 bytes and a cipher's start of its own. A write that
+ * the socket did not take is tried again with the same first bytes, as OpenSSL wants it. */
+static ssize_t tls_send(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count)
+{
+    char gathered[RECORD_BYTES];
+    const char *bytes = bufs->base;
+    size_t size = bufs->len < RECORD_BYTES ? bufs->len : RECORD_BYTES;
+
+    if (count > 1 && size < RECORD_BYTES) {
+        size = 0;
+        for (size_t i = 0; i < count && size < RECORD_BYTES; i++) {
+            size_t part = bufs[i].len < RECORD_BYTES - size ? bufs[i].len : RECORD_BYTES - size;
+            memcpy(gathered + size, bufs[i].base, part);
+            size += part;
+        }
+        bytes = gathered;
+    }
+    ERR_clear_error();
+    int sent = SSL_write(conn->ssl, bytes, (int)size);
+    if (sent > 0)
+        return sent;
+    ssize_t failed = tls_failed(conn, sent);
+    if (failed == 0) {
+        errno = EPIPE;
+        failed = -1;
+    }
+    return failed;
+}
+
+/* close_notify, once: closing the socket later is to send no second one. */
+static void tls_shut(struct sky_conn *conn)
+{
+    ERR_clear_error();
+    SSL_shutdown(conn->ssl);
+    SSL_set_quiet_shutdown(conn->ssl, 1);
+    plain_shut(conn);
+}
+
+static int64_t tls_handed_over(struct sky_conn *conn)
+{
+    return (int64_t)BIO_number_written(SSL_get_wbio(conn->ssl));
+}
+
+static const struct sky_conn_io tls_io = {tls_receive, tls_send, tls_shut, tls_handed_over};
+
+/* ---- handshake ---- */
+
+/* The handshake begins: its output goes to the socket directly, since libh2o drops the alert that
+ * tells a client why one failed. What a fresh socket takes is more than a handshake has to say.
+ * libh2o shows the SSL of a socket nowhere; its BIO knows the socket. */
+static int on_client_hello(SSL *ssl, int *alert, void *arg)
+{
+    h2o_socket_t *sock = BIO_get_data(SSL_get_rbio(ssl));
+    struct sky_conn *conn = sock->data;
+
+    (void)arg;
+    if (conn->ssl != NULL) /* the second one, after a retry (RFC 8446, 4.1.4) */
+        return SSL_CLIENT_HELLO_SUCCESS;
+    BIO *out = BIO_new_socket(h2o_socket_get_fd(sock), BIO_NOCLOSE);
+    if (out == NULL) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    SSL_set0_wbio(ssl, out);
+    conn->ssl = ssl;
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+void sky_front_prepare_tls(SSL_CTX *ctx)
+{
+    SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
+}
+
+static void give_up(struct sky_conn *conn, enum sky_counter counter, const char *reason)
+{
+    static struct sky_log_limit limit;
+    char host[NI_MAXHOST];
+
+    sky_conn_count(conn, counter);
+    sky_log_limited(&limit, SKY_LOG_INFO, "TLS handshake of %s failed: %s",
+                    sky_conn_peer(conn, host), reason);
+    sky_conn_close(conn);
+}
+
+static void on_handshake_timeout(h2o_timeout_entry_t *entry)
+{
+    give_up(H2O_STRUCT_FROM_MEMBER(struct sky_conn, timer, entry), SKY_COUNT_tls_failed_timeout,
+            "timeouts.handshake");
+}
+
+static void on_handshake(h2o_socket_t *sock, const char *err)
+{
+    struct sky_conn *conn = sock->data;
+
+    if (err == h2o_socket_error_closed || err == h2o_socket_error_io) {
+        give_up(conn, SKY_COUNT_tls_failed_closed, err);
+        return;
+    }
+    if (err != NULL) {
+        const char *reason = ERR_reason_error_string(ERR_peek_error());
+        give_up(conn, sky_tls_failure(), reason != NULL ? reason : err);
+        return;
+    }
+    sky_conn_count(conn, SKY_COUNT_tls_handshakes);
+    BIO *both = SSL_get_wbio(conn->ssl);
+    BIO_up_ref(both);
+    SSL_set0_rbio(conn->ssl, both);
+    SSL_set_read_ahead(conn->ssl, 1); /* one recv(2) a record, not two */
+    conn->io = &tls_io;
+    sky_conn_begin(conn);
+}
+
+void sky_conn_shake_hands(struct sky_conn *conn, SSL_CTX *ctx)
+{
+    conn->state = SKY_CONN_HANDSHAKE;
+    sky_conn_set_timer(conn, &conn->front->handshake_timeout, on_handshake_timeout);
+    h2o_socket_ssl_handshake(conn->sock, ctx, NULL, on_handshake);
+}

@@ -120,6 +120,24 @@ struct sky_config *sky_config_read(const struct sky_command *command, char *cons
     return NULL;
 }
 
+/* What is the same whatever the configuration. */
+static void print_about(enum sky_config_action action)
+{
+    if (action == SKY_CONFIG_HELP)
+        sky_command_help(stdout);
+    else if (action == SKY_CONFIG_VERSION)
+        puts("skystitch " SKY_VERSION);
+    else if (action == SKY_CONFIG_PRINT_EXAMPLE)
+        sky_config_write_example(stdout);
+    else if (action == SKY_CONFIG_PRINT_REFERENCE)
+        sky_config_write_reference(stdout);
+}
+
+static bool needs_configuration(enum sky_config_action action)
+{
+    return action == SKY_CONFIG_RUN || action == SKY_CONFIG_CHECK || action == SKY_CONFIG_PRINT;
+}
+
 struct sky_config *sky_config_load(int argc, char **argv, char **environment,
                                    enum sky_config_action *action)
 {
@@ -128,17 +146,11 @@ struct sky_config *sky_config_load(int argc, char **argv, char **environment,
     struct sky_config *config = NULL;
     *action = SKY_CONFIG_RUN;
     sky_command_read(&command, argc, argv, &problems);
-    if (command.action != SKY_CONFIG_HELP && command.action != SKY_CONFIG_VERSION &&
-        command.action != SKY_CONFIG_PRINT_REFERENCE)
+    if (needs_configuration(command.action))
         config = sky_config_read(&command, environment, &problems);
     if (problems.errors == 0) {
         *action = command.action;
-        if (command.action == SKY_CONFIG_HELP)
-            sky_command_help(stdout);
-        else if (command.action == SKY_CONFIG_VERSION)
-            puts("skystitch " SKY_VERSION);
-        else if (command.action == SKY_CONFIG_PRINT_REFERENCE)
-            sky_config_write_reference(stdout);
+        print_about(command.action);
     }
     sky_command_fini(&command);
     return config;

@@ -183,6 +183,7 @@ enum sky_config_action {
     SKY_CONFIG_RUN,
     SKY_CONFIG_CHECK,           /* --check */
     SKY_CONFIG_PRINT,           /* --print-config */
+    SKY_CONFIG_PRINT_EXAMPLE,   /* --print-example */
     SKY_CONFIG_PRINT_REFERENCE, /* --print-reference */
     SKY_CONFIG_VERSION,
     SKY_CONFIG_HELP

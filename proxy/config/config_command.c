@@ -24,6 +24,7 @@ static const struct flag {
     {"--set", FLAG_VALUE, SKY_COMMAND_SET},
     {"--check", FLAG_ACTION, SKY_CONFIG_CHECK},
     {"--print-config", FLAG_ACTION, SKY_CONFIG_PRINT},
+    {"--print-example", FLAG_ACTION, SKY_CONFIG_PRINT_EXAMPLE},
     {"--print-reference", FLAG_ACTION, SKY_CONFIG_PRINT_REFERENCE},
     {"--version", FLAG_ACTION, SKY_CONFIG_VERSION},
     {"--help", FLAG_ACTION, SKY_CONFIG_HELP},
@@ -222,6 +223,7 @@ void sky_command_help(FILE *out)
           "\n"
           "  --check            say whether the configuration is fine, and end\n"
           "  --print-config     print what is in effect, secrets masked, and end\n"
+          "  --print-example    print a file with every option at its default, and end\n"
           "  --print-reference  print all options and counters as Markdown, and end\n"
           "  --version, --help\n"
           "\n"

@@ -16,6 +16,9 @@ json_t *sky_config_tree(const struct sky_config *config);
  * out. */
 bool sky_config_write(const struct sky_config *config, FILE *out);
 
+/* sky_config_write_example: a file with every option at its default: conf/skystitch-full.yaml. */
+void sky_config_write_example(FILE *out);
+
 /* sky_config_write_reference: all options, variables and counters as Markdown: docs/reference.md.
  */
 void sky_config_write_reference(FILE *out);

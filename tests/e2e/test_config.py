@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,42 @@ def test_the_reference_is_this_programs() -> None:
     assert done.returncode == 0
     kept = (ROOT / "docs" / "reference.md").read_text()
     assert done.stdout == kept, "write it anew: skystitch --print-reference > docs/reference.md"
+
+
+FULL = ROOT / "conf" / "skystitch-full.yaml"
+
+
+def test_the_full_file_is_this_programs() -> None:
+    done = run("--print-example")
+    assert done.returncode == 0
+    assert done.stdout == FULL.read_text(), "write it anew: skystitch --print-example > conf/skystitch-full.yaml"
+
+
+def test_the_full_file_changes_nothing() -> None:
+    with_file = run("--config", str(FULL), "--print-config")
+    without = run("--upstream", "unix:/run/app.sock", "--print-config")
+    assert with_file.returncode == without.returncode == 0
+    assert with_file.stdout == without.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("listen: [{address: ':80', ", "}]"),
+        ("listen: [{address: ':80', tls: {", "}}]"),
+        ("upstreams: {app: {", "}}"),
+        ("upstreams: {app: {servers: [':8000']}}\nroutes: [{path: /, ", "}]"),
+    ],
+)
+def test_the_full_file_names_every_member(tmp_path: Path, before: str, after: str) -> None:
+    file = tmp_path / "unknown.yaml"
+    file.write_text(f"{before}no_such_member: 1{after}\n")
+    accepted = run("--config", str(file), "--check").stderr
+    names = accepted.split("accepted: ", 1)[1]
+    members = re.findall(r"(\w+):" if ":" in names else r"\w+", names)
+    assert members
+    text = FULL.read_text()
+    assert not [name for name in members if f"{name}:" not in text], "add them to proxy/config/example/lists.yaml"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda path: path.name)

@@ -94,6 +94,7 @@ static void test_actions(void **state)
     } flags[] = {
         {"--check", SKY_CONFIG_CHECK},
         {"--print-config", SKY_CONFIG_PRINT},
+        {"--print-example", SKY_CONFIG_PRINT_EXAMPLE},
         {"--print-reference", SKY_CONFIG_PRINT_REFERENCE},
         {"--version", SKY_CONFIG_VERSION},
         {"--help", SKY_CONFIG_HELP},

@@ -152,6 +152,7 @@ static struct sky_packet *new_packet(size_t size)
         return NULL;
     packet->next = NULL;
     packet->size = (uint32_t)size;
+    packet->kind = SKY_PACKET_SEGMENT;
     return packet;
 }
 

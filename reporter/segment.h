@@ -67,11 +67,15 @@ struct sky_segment {
     size_t span_count;
 };
 
-/* One packed SegmentObject. Heap; whoever holds the pointer owns it and frees it with free(). Size
+/* What message a packet is. The numbers go into files of the spool: they never change. */
+enum sky_packet_kind { SKY_PACKET_SEGMENT = 0 };
+
+/* One packed message. Heap; whoever holds the pointer owns it and frees it with free(). Kind, size
  * and data never change after packing, so it may cross threads by handing the pointer over. */
 struct sky_packet {
     struct sky_packet *next; /* of the list the packet is in, packets.h; its owner's alone */
     uint32_t size;           /* bytes of data */
+    uint8_t kind;            /* enum sky_packet_kind */
     uint8_t data[];
 };
 

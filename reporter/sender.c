@@ -14,11 +14,10 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-#include "reporter/backends.h"
 #include "reporter/identity.h"
 #include "reporter/log.h"
+#include "reporter/standing.h"
 
 /* OAP up to 9.7 takes four calls at a time on a connection; one is for the heartbeat. */
 #define MAX_BATCHES 3
@@ -42,7 +41,7 @@ struct slot {
 struct sky_sender {
     struct sky_sender_parts parts;
     struct sky_transport *transport;
-    struct sky_backends backends;
+    struct sky_standing standing;
     struct slot slots[MAX_CALLS]; /* the first is for the heartbeat */
     size_t batch_bytes;           /* now; halved when late */
     size_t most_batch_bytes;
@@ -56,24 +55,12 @@ struct sky_sender {
     bool properties_due, keep_alive_due, probe_due;
     int64_t next_beat_ms;
     uint32_t beats;
-    /* What the log has said already. */
-    bool told_up, told_down, told_denied, told_unsupported;
-    struct sky_log_limit up_limit, down_limit, switch_limit, denied_limit, refused_limit;
+    struct sky_log_limit refused_limit;
 };
 
 static const char *backend_name(const struct sky_sender *sender, size_t backend)
 {
     return sender->parts.options->backends[backend];
-}
-
-static void seed_backends(struct sky_sender *sender)
-{
-    uint8_t entropy[32] = {0};
-
-    /* Only jitter depends on it; a kernel that gives none yet is no reason to stop. */
-    if (getrandom(entropy, sizeof(entropy), GRND_NONBLOCK) < 0)
-        memcpy(entropy + 8, &sender, sizeof(sender));
-    sky_backends_init(&sender->backends, sender->parts.options->backend_count, entropy);
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -99,7 +86,10 @@ struct sky_sender *sky_sender_new(const struct sky_sender_parts *parts)
     sender->batch_bytes = sender->most_batch_bytes = fit_batch(parts);
     sender->halvings = MAX_HALVINGS;
     sender->halvings_at_ms = sender->next_beat_ms = parts->now_ms();
-    seed_backends(sender);
+    sky_standing_init(&sender->standing, parts->options->backends, parts->options->backend_count);
+    sender->standing.credentials_option = parts->ops->credentials_option;
+    sender->standing.tally = parts->tally;
+    sender->standing.status = parts->status;
     for (size_t i = 0; i < MAX_CALLS; i++)
         sender->slots[i].sender = sender;
     sender->properties = sky_identity_properties(parts->options);
@@ -120,7 +110,7 @@ void sky_sender_finish(struct sky_sender *sender)
 {
     sender->is_finishing = true;
     sender->is_flushing = true;
-    sky_backends_hurry(&sender->backends, sender->parts.now_ms());
+    sky_backends_hurry(&sender->standing.backends, sender->parts.now_ms());
 }
 
 static bool take_halving(struct sky_sender *sender)
@@ -139,70 +129,9 @@ static bool take_halving(struct sky_sender *sender)
     return true;
 }
 
-/* What a call's end says about the backend, whatever was in the call. */
-
-static void note_answer(struct sky_sender *sender, const struct slot *slot)
-{
-    sky_backends_answered(&sender->backends, slot->epoch);
-    sky_status_connected(sender->parts.status, true);
-    sender->told_denied = false;
-    if (sender->told_up)
-        return;
-    sky_log_limited(&sender->up_limit, SKY_LOG_INFO, "reporter: %s answers",
-                    backend_name(sender, slot->call.backend));
-    sender->told_up = true;
-    sender->told_down = false;
-}
-
-static void tell_failure(struct sky_sender *sender, const struct sky_call *call)
-{
-    const char *name = backend_name(sender, call->backend);
-
-    if (call->outcome == SKY_OUTCOME_DENIED && !sender->told_denied) {
-        sender->told_denied = true;
-        sky_log_limited(&sender->denied_limit, SKY_LOG_WARN, "reporter: %s: %s: check %s", name,
-                        call->error, sender->parts.ops->credentials_option);
-    }
-    if (call->outcome == SKY_OUTCOME_UNSUPPORTED && !sender->told_unsupported) {
-        sender->told_unsupported = true;
-        sky_log(SKY_LOG_WARN, "reporter: %s: %s: is this the right address and protocol?", name,
-                call->error);
-    }
-}
-
 static void note_failure(struct sky_sender *sender, const struct slot *slot)
 {
-    const struct sky_call *call = &slot->call;
-    bool is_slow = call->outcome == SKY_OUTCOME_DENIED || call->outcome == SKY_OUTCOME_UNSUPPORTED;
-
-    tell_failure(sender, call);
-    if (slot->epoch != sender->backends.epoch)
-        return;
-    bool is_pause =
-        sky_backends_failed(&sender->backends, slot->epoch, is_slow, sender->parts.now_ms());
-    sky_status_connected(sender->parts.status, false);
-    sender->told_up = false;
-    if (!is_pause)
-        sky_log_limited(&sender->switch_limit, SKY_LOG_WARN, "reporter: %s: %s; trying the next",
-                        backend_name(sender, call->backend), call->error);
-    if (!is_pause || sender->told_down)
-        return;
-    sky_log_limited(
-        &sender->down_limit, SKY_LOG_WARN,
-        "reporter: no backend takes segments, they are kept and sent later; last %s: %s",
-        backend_name(sender, call->backend), call->error);
-    sender->told_down = true;
-}
-
-static void note_end(struct sky_sender *sender, const struct sky_call *call)
-{
-    bool is_ok = call->outcome == SKY_OUTCOME_CONFIRMED;
-
-    sky_tally_add(sender->parts.tally, is_ok ? SKY_TALLY_calls_ok : SKY_TALLY_calls_failed, 1);
-    if (is_ok)
-        sky_tally_add(sender->parts.tally, SKY_TALLY_bytes_sent, call->sent_bytes);
-    else
-        sky_status_error(sender->parts.status, backend_name(sender, call->backend), call->error);
+    sky_standing_failed(&sender->standing, &slot->call, slot->epoch, sender->parts.now_ms());
 }
 
 /* What becomes of a batch. */
@@ -261,15 +190,15 @@ static void on_batch_done(struct sky_call *call)
     struct sky_sender *sender = slot->sender;
 
     slot->is_busy = false;
-    note_end(sender, call);
+    sky_standing_count(&sender->standing, call);
     settle_single(sender, call);
     switch (call->outcome) {
     case SKY_OUTCOME_CONFIRMED:
-        note_answer(sender, slot);
+        sky_standing_answered(&sender->standing, call, slot->epoch);
         settle_confirmed(sender, &call->packets);
         break;
     case SKY_OUTCOME_REFUSED:
-        note_answer(sender, slot);
+        sky_standing_answered(&sender->standing, call, slot->epoch);
         settle_refused(sender, call);
         break;
     default:
@@ -286,7 +215,7 @@ static void on_probe_done(struct sky_sender *sender, const struct sky_call *call
     if (call->outcome != SKY_OUTCOME_CONFIRMED)
         return;
     sender->keep_alive_due = false;
-    sky_backends_prefer(&sender->backends);
+    sky_backends_prefer(&sender->standing.backends);
     sky_log(SKY_LOG_INFO, "reporter: %s answers again", backend_name(sender, call->backend));
 }
 
@@ -301,7 +230,7 @@ static void on_beat_done(struct sky_call *call)
         on_probe_done(sender, call);
         return;
     }
-    note_end(sender, call);
+    sky_standing_count(&sender->standing, call);
     bool is_answered = call->outcome == SKY_OUTCOME_CONFIRMED ||
                        call->outcome == SKY_OUTCOME_REFUSED ||
                        call->outcome == SKY_OUTCOME_UNSUPPORTED;
@@ -311,8 +240,8 @@ static void on_beat_done(struct sky_call *call)
     }
     /* A collector of traces alone is a backend too: what it does not take is not asked of it again
      * before the next beat. */
-    note_answer(sender, slot);
-    tell_failure(sender, call);
+    sky_standing_answered(&sender->standing, call, slot->epoch);
+    sky_standing_tell(&sender->standing, call);
     if (call->kind == SKY_CALL_PROPERTIES)
         sender->properties_due = false;
     else
@@ -329,7 +258,7 @@ static void schedule_beat(struct sky_sender *sender, int64_t now)
     sender->keep_alive_due = true;
     if (options->properties_every == 0 || sender->beats++ % options->properties_every == 0)
         sender->properties_due = true;
-    sender->probe_due = sender->backends.current != 0;
+    sender->probe_due = sender->standing.backends.current != 0;
 }
 
 static size_t busy_batches(const struct sky_sender *sender)
@@ -344,13 +273,14 @@ static size_t busy_batches(const struct sky_sender *sender)
 /* As long as no answer has come, one call at a time shows whether the backend works. */
 static bool may_call(const struct sky_sender *sender)
 {
-    return sender->backends.is_up || (busy_batches(sender) == 0 && !sender->slots[0].is_busy);
+    return sender->standing.backends.is_up ||
+           (busy_batches(sender) == 0 && !sender->slots[0].is_busy);
 }
 
 static bool start(struct sky_sender *sender, struct slot *slot)
 {
     slot->call.owner = slot;
-    slot->epoch = sender->backends.epoch;
+    slot->epoch = sender->standing.backends.epoch;
     slot->is_busy = sender->parts.ops->start(sender->transport, &slot->call);
     if (slot->is_busy)
         return true;
@@ -367,13 +297,13 @@ static void start_beat(struct sky_sender *sender)
 
     if (!is_due || sender->is_finishing || slot->is_busy || !may_call(sender))
         return;
-    sender->probe_due &= sender->backends.current != 0;
+    sender->probe_due &= sender->standing.backends.current != 0;
     bool is_properties = sender->properties_due && !sender->probe_due;
     struct sky_packet *packet = is_properties ? sender->properties : sender->keep_alive;
     slot->is_probe = sender->probe_due;
     slot->call = (struct sky_call){
         .kind = is_properties ? SKY_CALL_PROPERTIES : SKY_CALL_KEEP_ALIVE,
-        .backend = slot->is_probe ? 0 : sender->backends.current,
+        .backend = slot->is_probe ? 0 : sender->standing.backends.current,
         .done = on_beat_done,
     };
     sky_packets_add(&slot->call.packets, packet);
@@ -412,8 +342,9 @@ static bool start_batch(struct sky_sender *sender)
     if (sender->suspect_count > 0)
         most = sender->suspect_count > 1 ? sender->suspect_count / 2 : 1;
     slot->is_probe = false;
-    slot->call = (struct sky_call){
-        .kind = SKY_CALL_SEGMENTS, .backend = sender->backends.current, .done = on_batch_done};
+    slot->call = (struct sky_call){.kind = SKY_CALL_SEGMENTS,
+                                   .backend = sender->standing.backends.current,
+                                   .done = on_batch_done};
     sky_backlog_take(sender->parts.backlog, most, sender->batch_bytes, &slot->call.packets);
     if (start(sender, slot))
         return true;
@@ -429,14 +360,15 @@ int64_t sky_sender_run(struct sky_sender *sender)
     int64_t next_beat = sender->is_finishing ? INT64_MAX : sender->next_beat_ms;
     if (sender->parts.backlog->queue.count == 0)
         sender->is_flushing = sender->is_finishing;
-    if (sky_backends_ready(&sender->backends, now)) {
+    if (sky_backends_ready(&sender->standing.backends, now)) {
         start_beat(sender);
-        while (sky_backends_ready(&sender->backends, now) && start_batch(sender))
+        while (sky_backends_ready(&sender->standing.backends, now) && start_batch(sender))
             continue;
     }
-    if (sky_backends_ready(&sender->backends, now))
+    if (sky_backends_ready(&sender->standing.backends, now))
         return next_beat;
-    return sender->backends.ready_ms < next_beat ? sender->backends.ready_ms : next_beat;
+    return sender->standing.backends.ready_ms < next_beat ? sender->standing.backends.ready_ms
+                                                          : next_beat;
 }
 
 bool sky_sender_wait(struct sky_sender *sender, int wake_fd, int timeout_ms)

@@ -18,6 +18,7 @@ static inline struct sky_packet *numbered_packet(uint32_t number, size_t size)
         abort();
     packet->next = NULL;
     packet->size = (uint32_t)size;
+    packet->kind = SKY_PACKET_SEGMENT;
     memset(packet->data, 0, size);
     memcpy(packet->data, &number, sizeof(number));
     return packet;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of http1_front: one client connection. Private to http1_front.c (the connection's life),
- * http1_io.c (bytes in and out), http1_request.c (from bytes to a running request) and
- * http1_response.c (from h2o_send to bytes).
+/* Inside of http1_front: one client connection. Private to http1_front.c (all connections of
+ * a loop), http1_conn.c (the connection's life), http1_input.c (when bytes are read), http1_io.c
+ * (how bytes move), http1_request.c (from bytes to a running request), http1_response.c (from
+ * h2o_send to bytes) and http1_switch.c (from a request to a tunnel).
  *
  *              head whole, no body
  *        +-------------------------------+
@@ -128,7 +129,10 @@ struct sky_conn {
     h2o_req_t req; /* last: large, with an initialiser of its own */
 };
 
-/* ---- http1_front.c ---- */
+/* ---- http1_conn.c ---- */
+
+/* sky_conn_new: takes over an accepted socket. */
+struct sky_conn *sky_conn_new(struct sky_front *front, h2o_socket_t *sock);
 
 /* sky_conn_of: the connection of a request, NULL when it is not one of ours. */
 struct sky_conn *sky_conn_of(h2o_req_t *req);
@@ -157,6 +161,22 @@ const char *sky_conn_peer(struct sky_conn *conn, char host[NI_MAXHOST]);
 /* sky_conn_finish: the answer is out. True: the next request may be read; false: conn lingers, or
  * is gone. */
 bool sky_conn_finish(struct sky_conn *conn);
+
+/* sky_conn_wait_idle, sky_conn_wait_for_silence: sets the timer of IDLE, of LINGER; shorter ones
+ * while the front drains. */
+void sky_conn_wait_idle(struct sky_conn *conn);
+void sky_conn_wait_for_silence(struct sky_conn *conn);
+
+/* ---- http1_input.c ---- */
+
+/* sky_conn_start_reading: once, after the handshake; conn may be gone afterwards. */
+void sky_conn_start_reading(struct sky_conn *conn);
+void sky_conn_resume_reading(struct sky_conn *conn);
+
+/* sky_conn_read_rest_soon: what OpenSSL has taken from the socket, and we not from it, gives no
+ * event of the socket. */
+void sky_conn_read_rest_soon(struct sky_conn *conn);
+void sky_conn_on_rest(h2o_timeout_entry_t *entry);
 
 /* ---- http1_io.c ---- */
 

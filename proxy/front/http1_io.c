@@ -75,13 +75,6 @@ static ssize_t tls_failed(struct sky_conn *conn, int result)
     }
 }
 
-/* What OpenSSL has taken from the socket, and we not from it, gives no event of the socket. */
-static void receive_rest_soon(struct sky_conn *conn)
-{
-    if (!h2o_timeout_is_linked(&conn->reader))
-        h2o_timeout_link(conn->super.ctx->loop, &conn->super.ctx->zero_timeout, &conn->reader);
-}
-
 /* One record at least; for a body, as many as there are and fit. */
 static ssize_t tls_receive(struct sky_conn *conn, char *bytes, size_t size)
 {
@@ -98,7 +91,7 @@ static ssize_t tls_receive(struct sky_conn *conn, char *bytes, size_t size)
     if (total == 0)
         return tls_failed(conn, got);
     if (got > 0 && SSL_has_pending(conn->ssl))
-        receive_rest_soon(conn);
+        sky_conn_read_rest_soon(conn);
     return (ssize_t)total;
 }
 

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a request to an app that has it.
+ *
+ * Happy path: a server is chosen -> an idle socket, or a new one -> the request is written -> the
+ * answer's head.
+ * Failures: the server does not take the connection: the next one is tried. A kept socket dies
+ * before it has answered: once more by a fresh one, if the request may be sent twice. Everything
+ * else: the error page. */
+#include "proxy/back/forward.h"
+#include "proxy/back/health.h"
+#include "proxy/back/upstream.h"
+#include "proxy/exchange/exchange_answer.h"
+#include "proxy/exchange/exchange_inside.h"
+#include "proxy/front/http1_front.h"
+#include "proxy/route/route_rules.h"
+
+/* A head up to this size is put together on the stack. */
+#define STACK_HEAD_BYTES 4096
+
+/* What must not be sent twice goes by a socket that the server has hardly had time to give up. */
+#define UNREPEATABLE_IDLE_MS 500
+
+static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_server *server,
+                          bool fresh);
+
+static bool method_is(const h2o_req_t *req, const char *method)
+{
+    return h2o_memis(req->method.base, req->method.len, method, strlen(method));
+}
+
+/* RFC 9110, 9.2.2 */
+static bool is_idempotent(const h2o_req_t *req)
+{
+    return method_is(req, "GET") || method_is(req, "HEAD") || method_is(req, "OPTIONS") ||
+           method_is(req, "PUT") || method_is(req, "DELETE") || method_is(req, "TRACE");
+}
+
+static void on_sent(struct sky_back *back)
+{
+    struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back);
+
+    if (exchange->trace != NULL)
+        sky_trace_sent(exchange->trace);
+}
+
+static void on_informed(struct sky_back *back, const struct sky_answer *answer)
+{
+    struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back);
+
+    sky_exchange_inform(exchange->req, answer);
+}
+
+static void on_answered(struct sky_back *back, const struct sky_answer *answer)
+{
+    struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back);
+
+    sky_exchange_take_answer(exchange, answer);
+    sky_exchange_move(exchange, SKY_EXCHANGE_HOLDING);
+}
+
+static bool on_switched(struct sky_back *back, const struct sky_answer *answer)
+{
+    return sky_exchange_switched(H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back), answer);
+}
+
+/* A kept connection may have been closed by the server just as the request went out. */
+static bool may_retry(const struct sky_exchange *exchange)
+{
+    const struct sky_back *back = &exchange->back;
+
+    return exchange->reused && back->failure == SKY_FAILURE_CLOSED && back->unanswered &&
+           (back->unwritten || is_idempotent(exchange->req));
+}
+
+static void on_progress(struct sky_back *back)
+{
+    struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back);
+
+    if (exchange->state != SKY_EXCHANGE_WAITING) {
+        sky_exchange_relay(exchange);
+    } else if (back->state == SKY_BACK_SWITCHED) {
+        sky_exchange_open_tunnel(exchange);
+    } else if (may_retry(exchange)) {
+        sky_count(&exchange->worker->counters, SKY_COUNT_upstream_retries);
+        start_attempt(exchange, exchange->server, true);
+    } else {
+        sky_health_failed(exchange->server, back->failure);
+        sky_exchange_fail(exchange, back->failure);
+    }
+}
+
+static void write_request(struct sky_exchange *exchange, struct sky_upstream_conn *conn)
+{
+    static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress,
+                                                  on_switched};
+    h2o_req_t *req = exchange->req;
+    struct sky_forward forward = {
+        .worker = exchange->worker,
+        .req = req,
+        .route = exchange->route,
+        .trace = exchange->trace,
+        .trace_lines = exchange->trace_lines,
+        .server = exchange->server->address,
+        .close = exchange->worker->config->timeouts.upstream_idle_ms == 0,
+        .upgrade = sky_front_upgrade(req),
+    };
+    char stack[STACK_HEAD_BYTES];
+    size_t bound = sky_forward_bound(&forward);
+    char *head = bound <= sizeof(stack) ? stack : h2o_mem_alloc_pool(&req->pool, bound);
+    size_t len = sky_forward_write(&forward, head);
+
+    sky_access_stamp(exchange->worker, &exchange->times, &exchange->times.connected_us);
+    sky_exchange_move(exchange, SKY_EXCHANGE_WAITING);
+    exchange->reused = conn->reused;
+    conn->response = sky_upstream_clock(
+        exchange->upstream, exchange->route != NULL ? exchange->route->rules->response_ms : 0);
+    sky_back_fini(&exchange->back); /* of the attempt before */
+    sky_back_start(&exchange->back, &events, conn, &req->pool, sky_text(head, len), req->entity,
+                   method_is(req, "HEAD"));
+}
+
+/* Nothing was sent yet, so another server is as good; but who has waited for a timeout does not
+ * wait for another one. */
+static bool try_next_server(struct sky_exchange *exchange, enum sky_failure failure)
+{
+    if (exchange->servers_left == 0 || failure == SKY_FAILURE_CONNECT_TIMEOUT ||
+        failure == SKY_FAILURE_BACKLOG_FULL)
+        return false;
+    exchange->servers_left--;
+    start_attempt(exchange, sky_health_next(exchange->server), false);
+    return true;
+}
+
+static void on_dialled(struct sky_dial *dial, struct sky_upstream_conn *conn,
+                       enum sky_failure failure)
+{
+    struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, dial, dial);
+
+    if (conn == NULL)
+        sky_health_failed(exchange->server, failure);
+    if (conn != NULL)
+        write_request(exchange, conn);
+    else if (!try_next_server(exchange, failure))
+        sky_exchange_fail(exchange, failure);
+}
+
+static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_server *server,
+                          bool fresh)
+{
+    const h2o_req_t *req = exchange->req;
+    bool repeatable = req->entity.len == 0 && is_idempotent(req);
+
+    exchange->server = server;
+    sky_access_start(exchange->worker, &exchange->times);
+    if (exchange->trace != NULL)
+        exchange->trace_lines = sky_trace_attempt(exchange->trace, server->address);
+    struct sky_upstream_conn *conn =
+        fresh ? NULL : sky_upstream_take(server, repeatable ? UINT64_MAX : UNREPEATABLE_IDLE_MS);
+    if (conn != NULL) {
+        write_request(exchange, conn);
+        return;
+    }
+    sky_exchange_move(exchange, SKY_EXCHANGE_DIALLING);
+    sky_dial_start(&exchange->dial, server, on_dialled);
+}
+
+static void start(struct sky_exchange *exchange)
+{
+    exchange->servers_left = exchange->upstream->config->server_count - 1;
+    start_attempt(exchange, sky_upstream_choose(exchange->upstream), false);
+}
+
+static void on_start_timer(h2o_timeout_entry_t *entry)
+{
+    start(H2O_STRUCT_FROM_MEMBER(struct sky_exchange, start_timer, entry));
+}
+
+void sky_exchange_ask(struct sky_exchange *exchange, const struct sky_upstream_config *upstream)
+{
+    struct sky_worker *worker = exchange->worker;
+
+    exchange->start_timer.cb = on_start_timer;
+    exchange->upstream = worker->upstreams[upstream - worker->config->upstreams];
+    if (exchange->req->version < 0x200)
+        start(exchange);
+    else /* a stream that is reset in the read that began it never touches the upstream */
+        h2o_timeout_link(worker->ctx.loop, &worker->ctx.zero_timeout, &exchange->start_timer);
+}

@@ -315,7 +315,8 @@ int sky_server_check(const struct sky_config *config)
 
 static int make_workers(struct sky_server *server)
 {
-    struct sky_worker_shared shared = {server->reporter, &server->sampling, server->access_log};
+    struct sky_worker_shared shared = {server->reporter, &server->sampling, server->access_log,
+                                       &server->body_budget};
     server->workers = h2o_mem_alloc(server->config->workers * sizeof(*server->workers));
     for (; server->worker_count < server->config->workers; ++server->worker_count) {
         struct sky_worker *worker =
@@ -381,6 +382,7 @@ int sky_server_run(const struct sky_config *config)
         sky_log(SKY_LOG_ERROR, "cannot start: %s", strerror(errno));
         return 1;
     }
+    sky_body_budget_init(&server.body_budget, config->limits.buffered_bodies);
     sky_site_init(&server.site);
     sky_exchange_register(server.site.path);
     warn_of_folders(config);

@@ -167,7 +167,7 @@ static void build(const struct plan *plan)
         sky_front_new(&worker->ctx, plan->site->globalconf.hosts, config, &worker->counters);
     sky_tunnels_init(&worker->tunnels, worker->ctx.loop, config->timeouts.tunnel_idle_ms,
                      &worker->counters);
-    sky_front_limit_bodies(worker->front, body_limit);
+    sky_front_limit_bodies(worker->front, body_limit, &worker->bodies);
     sky_front_log_to(worker->front, worker->access_pen);
     worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
     for (size_t i = 0; i < config->upstream_count; ++i)
@@ -192,6 +192,7 @@ static void tear_down(struct sky_worker *worker)
     for (size_t i = 0; i < worker->listener_count; ++i)
         h2o_socket_close(worker->listeners[i].sock);
     sky_front_destroy(worker->front);
+    sky_body_share_fini(&worker->bodies);
     sky_tunnels_fini(&worker->tunnels);
     for (size_t i = 0; i < worker->config->upstream_count; ++i)
         sky_upstream_destroy(worker->upstreams[i]);
@@ -253,6 +254,7 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   .sampling = shared->sampling,
                                   .access_pen = sky_access_log_pen(shared->access_log, index)};
     sky_ids_init(&worker->ids, entropy);
+    sky_body_share_init(&worker->bodies, shared->body_budget);
     sem_init(&worker->reached, 0, 0);
     sem_init(&worker->allowed, 0, 0);
     struct plan plan = {worker, site, listeners, listener_count};

@@ -13,6 +13,7 @@
 #include "proxy/config/site.h"
 #include "proxy/counters.h"
 #include "proxy/exchange/tunnel.h"
+#include "proxy/front/body_budget.h"
 #include "proxy/front/listener.h"
 #include "reporter/reporter.h"
 
@@ -43,6 +44,7 @@ struct sky_worker {
     struct sky_ring *ring;
     struct sky_sampling_window *sampling; /* of all workers */
     struct sky_access_pen *access_pen;    /* NULL: no access log */
+    struct sky_body_share bodies;         /* of limits.buffered_bodies */
     struct sky_front *front;
     struct sky_tunnels tunnels;
     struct sky_stitch *stitch;       /* NULL in gateway mode */
@@ -68,6 +70,7 @@ struct sky_worker_shared {
     struct sky_reporter *reporter;
     struct sky_sampling_window *sampling;
     struct sky_access_log *access_log; /* NULL: none */
+    struct sky_body_budget *body_budget;
 };
 
 /* sky_worker_of: the worker that a request belongs to. */

@@ -134,6 +134,7 @@ static void collect(const struct sky_server *server, struct sky_metrics *metrics
     const struct sky_reporter_counters *reporter = &metrics->reporter;
     double *gauges = metrics->gauges;
     gauges[SKY_GAUGE_workers] = (double)server->worker_count;
+    gauges[SKY_GAUGE_body_bytes] = (double)sky_body_budget_taken(&server->body_budget);
     gauges[SKY_GAUGE_stopping] = server->stopping;
     gauges[SKY_GAUGE_access_lost] = (double)sky_access_log_lost(server->access_log);
     gauges[SKY_GAUGE_backend_up] =
@@ -286,7 +287,8 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
     struct sky_server *server = ((struct admin_handler *)self)->server;
     struct sky_text path = text_of(req->path_normalized);
     const struct route *route = find_route(path);
-    int refusal = sky_front_refusal(req);
+    enum sky_refusal refused = sky_front_refusal(req);
+    int refusal = refused != SKY_REFUSAL_none ? sky_refusal_row(refused)->status : 0;
 
     if (refusal == 0 && req->entity.len > BODY_BYTES_MAX)
         refusal = 413;

@@ -149,6 +149,7 @@ struct sky_config {
         size_t header; /* of the whole head */
         uint32_t header_fields;
         size_t body;
+        size_t buffered_bodies; /* of all requests together */
     } limits;
     struct {
         size_t memory;   /* of one request's body before it goes to a file */

@@ -220,10 +220,10 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
     const struct sky_route_config *route;
     enum sky_failure unrouted = sky_route_choose(sky_worker_of(req)->config, req, &route);
     struct sky_exchange *exchange = create(req, route);
-    int refused = sky_front_refusal(req);
+    enum sky_refusal refused = sky_front_refusal(req);
 
     (void)handler;
-    if (refused != 0) {
+    if (refused != SKY_REFUSAL_none) {
         finish_with_page(exchange, sky_failure_of_body(refused));
     } else if (sky_forward_check(req) != NULL) {
         sky_exchange_fail(exchange, SKY_FAILURE_BAD_REQUEST);

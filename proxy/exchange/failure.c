@@ -16,16 +16,18 @@ const struct sky_failure_info *sky_failure_info(enum sky_failure failure)
     return &infos[failure];
 }
 
-enum sky_failure sky_failure_of_body(int status)
+enum sky_failure sky_failure_of_body(enum sky_refusal refusal)
 {
-    switch (status) {
-    case 400:
+    switch (refusal) {
+    case SKY_REFUSAL_chunk:
         return SKY_FAILURE_BODY_MALFORMED;
-    case 408:
+    case SKY_REFUSAL_body_timeout:
         return SKY_FAILURE_BODY_TIMEOUT;
-    case 413:
+    case SKY_REFUSAL_body_size:
         return SKY_FAILURE_BODY_TOO_LARGE;
-    case 507:
+    case SKY_REFUSAL_body_budget:
+        return SKY_FAILURE_BODY_BUDGET;
+    case SKY_REFUSAL_body_disk_full:
         return SKY_FAILURE_BODY_DISK_FULL;
     default:
         return SKY_FAILURE_BODY_UNBUFFERED;

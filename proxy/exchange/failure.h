@@ -4,6 +4,7 @@
 #define SKY_PROXY_EXCHANGE_FAILURE_H
 
 #include "proxy/counters.h"
+#include "proxy/front/http1_refusal.h"
 
 enum sky_failure {
     SKY_FAILURE_NONE,
@@ -24,6 +25,6 @@ struct sky_failure_info {
 const struct sky_failure_info *sky_failure_info(enum sky_failure failure);
 
 /* sky_failure_of_body: what sky_front_refusal has found wrong with a request's body. */
-enum sky_failure sky_failure_of_body(int status);
+enum sky_failure sky_failure_of_body(enum sky_refusal refusal);
 
 #endif

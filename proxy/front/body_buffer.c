@@ -27,10 +27,28 @@ static size_t memory_max(const struct sky_body_buffer *buffer)
     return configured > SKY_BODY_MEMORY_MIN ? configured : SKY_BODY_MEMORY_MIN;
 }
 
+static bool charge(struct sky_body_buffer *buffer, uint64_t bytes)
+{
+    struct sky_body_share *share = buffer->settings->share;
+
+    if (share != NULL && !sky_body_share_take(share, bytes))
+        return false;
+    buffer->charged_bytes += bytes;
+    return true;
+}
+
+static void discharge(struct sky_body_buffer *buffer, uint64_t bytes)
+{
+    if (buffer->settings->share != NULL)
+        sky_body_share_give_back(buffer->settings->share, bytes);
+    buffer->charged_bytes -= bytes;
+}
+
 static enum sky_body_result grow(struct sky_body_buffer *buffer, size_t capacity)
 {
+    if (!charge(buffer, capacity - buffer->memory_capacity))
+        return SKY_BODY_OVER_BUDGET;
     char *memory = realloc(buffer->memory, capacity);
-
     if (memory == NULL)
         return SKY_BODY_FAILED;
     buffer->memory = memory;
@@ -80,6 +98,8 @@ static enum sky_body_result open_file(struct sky_body_buffer *buffer)
 
 static enum sky_body_result write_out(struct sky_body_buffer *buffer, struct sky_text bytes)
 {
+    if (!charge(buffer, bytes.len))
+        return SKY_BODY_OVER_BUDGET;
     while (bytes.len != 0) {
         ssize_t written = buffer->settings->write(buffer->fd, bytes.base, bytes.len);
         if (written < 0 && errno == EINTR)
@@ -152,6 +172,7 @@ enum sky_body_result sky_body_buffer_finish(struct sky_body_buffer *buffer, stru
     if ((result = spill(buffer)) != SKY_BODY_OK)
         return result;
     free(buffer->memory);
+    discharge(buffer, buffer->memory_capacity);
     buffer->memory = NULL;
     buffer->memory_capacity = 0;
 
@@ -170,6 +191,7 @@ void sky_body_buffer_fini(struct sky_body_buffer *buffer)
 {
     if (buffer->settings == NULL)
         return;
+    discharge(buffer, buffer->charged_bytes);
     free(buffer->memory);
     if (buffer->mapped != NULL)
         munmap(buffer->mapped, buffer->mapped_bytes);

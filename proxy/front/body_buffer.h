@@ -10,12 +10,14 @@
 #include <sys/types.h>
 
 #include "propagation/text.h"
+#include "proxy/front/body_budget.h"
 
 enum sky_body_result {
     SKY_BODY_OK,
     SKY_BODY_TOO_LARGE,
-    SKY_BODY_NO_SPACE, /* disk or quota is full */
-    SKY_BODY_FAILED    /* memory, or the file: errno says */
+    SKY_BODY_NO_SPACE,    /* disk or quota is full */
+    SKY_BODY_OVER_BUDGET, /* all bodies together are too large */
+    SKY_BODY_FAILED       /* memory, or the file: errno says */
 };
 
 /* What is the same for all bodies of a server; borrowed. */
@@ -23,6 +25,7 @@ struct sky_body_settings {
     uint64_t limit_bytes;
     size_t memory_bytes; /* at least SKY_BODY_MEMORY_MIN are used */
     const char *directory;
+    struct sky_body_share *share; /* NULL: without a bound */
     /* open(2) and write(2), or a test's */
     int (*open)(const char *path, int flags, ...);
     ssize_t (*write)(int fd, const void *bytes, size_t size);
@@ -38,6 +41,7 @@ struct sky_body_buffer {
     size_t memory_size, memory_capacity;
     int fd; /* of the file, or -1 */
     uint64_t file_bytes;
+    uint64_t charged_bytes; /* to the share: the memory and what is in the file */
     void *mapped;
     size_t mapped_bytes;
 };

@@ -54,8 +54,8 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     front->counters = counters != NULL ? counters : &front->own_counters;
     front->limits = (struct sky_head_limits){config->limits.request_line, config->limits.header,
                                              config->limits.header_fields};
-    front->body = (struct sky_body_settings){config->limits.body, config->buffer.memory,
-                                             config->buffer.directory, open, write};
+    front->body = (struct sky_body_settings){
+        config->limits.body, config->buffer.memory, config->buffer.directory, NULL, open, write};
     front->fields = h2o_mem_alloc(sizeof *front->fields * config->limits.header_fields);
     h2o_linklist_init_anchor(&front->conns);
     h2o_timeout_init(ctx->loop, &front->handshake_timeout, config->timeouts.handshake_ms);
@@ -68,9 +68,11 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     return front;
 }
 
-void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req))
+void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req),
+                            struct sky_body_share *share)
 {
     front->body_limit = limit;
+    front->body.share = share;
 }
 
 void sky_front_log_to(struct sky_front *front, struct sky_access_pen *pen)

@@ -15,11 +15,13 @@
 #include "propagation/text.h"
 #include "proxy/config/config.h"
 #include "proxy/counters.h"
+#include "proxy/front/http1_refusal.h"
 
 /* The connections of one event loop. It counts requests, answers by class, refusals, clients that
  * went away; connections are counted by who accepts them. */
 struct sky_front;
 struct sky_access_pen;
+struct sky_body_share;
 struct sky_tunnel;
 
 /* sky_front_prepare: takes libh2o's own chunked encoder out of all paths, since the front does the
@@ -31,8 +33,10 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
                                 const struct sky_config *config, struct sky_counters *counters);
 
 /* sky_front_limit_bodies: asks for the limit of each request's body in place of limits.body; only
- * req->input and the fields are filled in then. */
-void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req));
+ * req->input and the fields are filled in then. What all bodies hold together is taken from the
+ * share, borrowed for the front's life. */
+void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req),
+                            struct sky_body_share *share);
 
 /* sky_front_log_to: heads that are refused, and so reach no handler, are written there. Borrowed
  * for the front's life; NULL: nowhere. */
@@ -65,11 +69,10 @@ void sky_front_close_all(struct sky_front *front);
 /* sky_front_destroy: closes what is left. */
 void sky_front_destroy(struct sky_front *front);
 
-/* sky_front_refusal: the status with which the front has refused this request's body, else 0: 400
- * malformed chunks, 408 no progress, 413 too large, 503 and 507 it could not be buffered. There is
- * no entity then. The handler traces the request and answers with that status; the connection
- * closes after it. */
-int sky_front_refusal(h2o_req_t *req);
+/* sky_front_refusal: why the front has refused this request's body, if it has. There is no entity
+ * then. The handler traces the request and answers with the status of sky_refusal_row; the
+ * connection closes after it. */
+enum sky_refusal sky_front_refusal(h2o_req_t *req);
 
 /* sky_front_inform: passes an interim answer (1xx but 101) on. Dropped for HTTP/1.0 clients and for
  * connections of another kind. Fields are copied. */

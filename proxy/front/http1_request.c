@@ -108,13 +108,11 @@ void sky_conn_refuse_body(struct sky_conn *conn, enum sky_refusal refusal)
     refuse_body(conn, refusal);
 }
 
-int sky_front_refusal(h2o_req_t *req)
+enum sky_refusal sky_front_refusal(h2o_req_t *req)
 {
     struct sky_conn *conn = sky_conn_of(req);
 
-    if (conn == NULL || conn->refusal == SKY_REFUSAL_none)
-        return 0;
-    return sky_refusal_row(conn->refusal)->status;
+    return conn != NULL ? conn->refusal : SKY_REFUSAL_none;
 }
 
 /* ---- bodies ---- */
@@ -125,6 +123,8 @@ static bool body_failed(struct sky_conn *conn, enum sky_body_result result)
 
     if (result == SKY_BODY_TOO_LARGE)
         return refuse_body(conn, SKY_REFUSAL_body_size);
+    if (result == SKY_BODY_OVER_BUDGET)
+        return refuse_body(conn, SKY_REFUSAL_body_budget);
     sky_log_limited(&limit, SKY_LOG_ERROR, "cannot buffer a request's body in %s: %s",
                     conn->front->body.directory, strerror(errno));
     return refuse_body(conn, result == SKY_BODY_NO_SPACE ? SKY_REFUSAL_body_disk_full

@@ -32,7 +32,8 @@ static void note_request(h2o_req_t *req)
     fixture->entity_len = req->entity.len;
     if (req->entity.len != 0 && req->entity.len <= sizeof fixture->entity)
         memcpy(fixture->entity, req->entity.base, req->entity.len);
-    fixture->refusal = sky_front_refusal(req);
+    enum sky_refusal refusal = sky_front_refusal(req);
+    fixture->refusal = refusal != SKY_REFUSAL_none ? sky_refusal_row(refusal)->status : 0;
     fixture->received_us = sky_front_received_us(req);
 }
 

@@ -256,7 +256,7 @@ static int set_up(void **state)
 {
     (void)state;
     writes = 0;
-    settings = (struct sky_body_settings){LIMIT, MEMORY, directory, open, write};
+    settings = (struct sky_body_settings){LIMIT, MEMORY, directory, NULL, open, write};
     return 0;
 }
 

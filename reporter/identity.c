@@ -29,7 +29,7 @@ struct sky_packet *sky_identity_keep_alive(const struct sky_reporter_options *op
     message.service = clean_copy(options->service);
     message.serviceinstance = clean_copy(options->instance);
     if (message.service != NULL && message.serviceinstance != NULL)
-        packet = sky_packet_of(&message.base);
+        packet = sky_packet_of(SKY_PACKET_KEEP_ALIVE, &message.base);
     free(message.service);
     free(message.serviceinstance);
     return packet;
@@ -62,7 +62,7 @@ struct sky_packet *sky_identity_properties(const struct sky_reporter_options *op
     message.service = message.serviceinstance = NULL;
     message.properties = calloc(options->property_count + 1, sizeof(*message.properties));
     if (pairs != NULL && message.properties != NULL && fill_properties(&message, pairs, options))
-        packet = sky_packet_of(&message.base);
+        packet = sky_packet_of(SKY_PACKET_PROPERTIES, &message.base);
     for (size_t i = 0; i < message.n_properties; i++) {
         free(pairs[i].key);
         free(pairs[i].value);

@@ -20,7 +20,7 @@ struct ProtobufCMessage;
 
 /* sky_packet_of: packs a message whose strings are valid UTF-8. NULL when memory is out or the
  * message exceeds 3 MiB. */
-struct sky_packet *sky_packet_of(const struct ProtobufCMessage *message)
+struct sky_packet *sky_packet_of(enum sky_packet_kind kind, const struct ProtobufCMessage *message)
     __attribute__((warn_unused_result));
 
 /* sky_packet_cost: what a packet counts against a memory bound: its bytes and about what the

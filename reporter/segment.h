@@ -68,7 +68,15 @@ struct sky_segment {
 };
 
 /* What message a packet is. The numbers go into files of the spool: they never change. */
-enum sky_packet_kind { SKY_PACKET_SEGMENT = 0 };
+enum sky_packet_kind {
+    SKY_PACKET_SEGMENT = 0,    /* one SegmentObject */
+    SKY_PACKET_LOG = 1,        /* one LogData */
+    SKY_PACKET_EVENT = 2,      /* one Event */
+    SKY_PACKET_METERS = 3,     /* one MeterDataCollection: of no use when it is old */
+    SKY_PACKET_PROPERTIES = 4, /* one InstanceProperties, in place of the one before */
+    SKY_PACKET_KEEP_ALIVE = 5, /* one InstancePingPkg */
+    SKY_PACKET_KIND_COUNT
+};
 
 /* One packed message. Heap; whoever holds the pointer owns it and frees it with free(). Kind, size
  * and data never change after packing, so it may cross threads by handing the pointer over. */

@@ -95,7 +95,7 @@ static struct sky_packet *pack_value(const json_t *value, const struct refusal *
     if (message == NULL)
         return NULL;
     const char *defect = find_defect((const Skywalking__V3__SegmentObject *)message);
-    struct sky_packet *packet = defect == NULL ? sky_packet_of(message) : NULL;
+    struct sky_packet *packet = defect == NULL ? sky_packet_of(SKY_PACKET_SEGMENT, message) : NULL;
     if (packet == NULL)
         snprintf(refusal->text, refusal->size, "%s",
                  defect != NULL ? defect : "larger than 3 MiB, or memory is out");

@@ -34,7 +34,7 @@ static segment_t *pack_and_read(const struct sky_segment *segment)
     assert_non_null(packet);
     segment_t *read = skywalking__v3__segment_object__unpack(NULL, packet->size, packet->data);
     assert_non_null(read);
-    struct sky_packet *again = sky_packet_of(&read->base);
+    struct sky_packet *again = sky_packet_of(SKY_PACKET_SEGMENT, &read->base);
     assert_non_null(again);
     assert_int_equal(packet->size, again->size);
     assert_memory_equal(packet->data, again->data, again->size);

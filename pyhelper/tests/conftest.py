@@ -211,6 +211,25 @@ def client(proxy: Proxy) -> Client:
     return Client(proxy)
 
 
+@pytest.fixture
+def origin() -> Iterator[Any]:
+    """A service to call."""
+    from calls import Origin
+
+    made = Origin()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def run(client: Client) -> Any:
+    """Runs a function as the view of a traced request; its result is kept in .result."""
+    from calls import caller
+
+    return caller(client)
+
+
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The agent runs in each test, with the environment's defaults."""

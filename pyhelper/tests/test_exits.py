@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import contextvars
-import json
 import threading
 from collections.abc import Iterator
-from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -17,6 +14,7 @@ flask = pytest.importorskip("flask")
 requests = pytest.importorskip("requests")
 urllib3 = pytest.importorskip("urllib3")
 
+from calls import HANDLER, OPERATION, Origin, exit_header, exit_span, expected  # noqa: E402
 from conftest import (  # noqa: E402
     Client,
     app_span,
@@ -31,106 +29,6 @@ from conftest import (  # noqa: E402
 from skystitch.channel import losses  # noqa: E402
 
 HERE = __name__
-
-
-class Origin:
-    """A service that tells in JSON what it received. /to?x redirects to x, /code/404 answers so."""
-
-    def __init__(self) -> None:
-        origin = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                path, _, query = self.path.partition("?")
-                origin.seen.append((self.path, self.headers))
-                code = int(path[6:]) if path.startswith("/code/") else 200
-                self.send_response(302 if path == "/to" else code)
-                if path == "/to":
-                    self.send_header("Location", query)
-                body = json.dumps(dict(self.headers.items())).encode()
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_POST = do_GET  # noqa: N815
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.seen: list[tuple[str, Message]] = []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.peer = f"127.0.0.1:{self.server.server_address[1]}"
-        self.url = f"http://{self.peer}"
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def sw8s(self) -> list[str | None]:
-        names = [
-            {name.lower(): value for name, value in headers.items()} for _, headers in self.seen
-        ]
-        return [headers.get("sw8") for headers in names]
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    made = Origin()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-@pytest.fixture
-def run(client: Client) -> Any:
-    """Runs a function as the view of a traced request; its result is kept in .result."""
-
-    def run(function: Any, **kwargs: Any) -> Any:
-        app = flask.Flask("shop")
-        app.logger.disabled = True
-
-        @app.route("/call/<int:n>")
-        def call(n: int) -> str:
-            answer_result.append(function())
-            return "called"
-
-        answer_result: list[Any] = []
-        answer = client(app, "/call/1", **kwargs)
-        answer.result = answer_result[0] if answer_result else None
-        return answer
-
-    return run
-
-
-HANDLER = f"{HERE}.run.<locals>.run.<locals>.call"
-OPERATION = "GET:/call/<int:n>"
-
-
-def exit_span(origin: Any, path: str, component: int, status: str, **extra: Any) -> dict[str, Any]:
-    tags = [["http.method", extra.pop("method", "GET")], ["http.url", f"{origin.url}{path}"]]
-    if status:
-        tags.append(["http.status_code", status])
-    return {
-        "id": 2,
-        "parent": 1,
-        "type": "exit",
-        "layer": "http",
-        "component": component,
-        "operation": path or "/",
-        "peer": origin.peer,
-        "tags": tags,
-        **extra,
-    }
-
-
-def expected(*spans: dict[str, Any]) -> dict[str, Any]:
-    return message(7001, HANDLER, OPERATION, [app_span(HANDLER, 7001), *spans])
-
-
-def exit_header(origin: Any, span: int, sample: str = "1", operation: str = OPERATION) -> str:
-    fields = sw8(sample).split("-")
-    fields[3], fields[6], fields[7] = str(span), b64(operation), b64(origin.peer)
-    return "-".join(fields)
 
 
 def test_requests(run: Any, origin: Origin) -> None:
@@ -418,8 +316,11 @@ def test_disabled_plugins(run: Any, origin: Origin, restart: Any) -> None:
     assert timeless(answer.message) == expected(exit_span(origin, "/x", 7006, "200"))
     restart(SW_AGENT_DISABLE_PLUGINS="sw_urllib3, sw_requests")
     answer = run(lambda: requests.get(f"{origin.url}/x", timeout=5))
+    assert timeless(answer.message) == expected(exit_span(origin, "/x", 7000, "200"))
+    restart(SW_AGENT_DISABLE_PLUGINS="sw_urllib3, sw_requests, sw_http_client")
+    answer = run(lambda: requests.get(f"{origin.url}/x", timeout=5))
     assert answer.messages == []
-    assert origin.sw8s()[1:] == [None]
+    assert origin.sw8s()[2:] == [None]
 
 
 def test_view_raises_after_a_call_when_exceptions_propagate(client: Client, origin: Origin) -> None:
@@ -440,7 +341,7 @@ def test_view_raises_after_a_call_when_exceptions_propagate(client: Client, orig
 
 
 def test_ipv6_and_default_ports() -> None:
-    from skystitch.exits import Target
+    from skystitch.http_exits import Target
 
     for url, peer, shown in [
         ("http://[::1]:8080/x?y", "[::1]:8080", "http://[::1]:8080/x"),

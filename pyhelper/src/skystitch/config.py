@@ -15,13 +15,23 @@ class Config:
     """The options as values. Whatever cannot be understood is said and then left out: an option
     must never keep an app from starting."""
 
-    __slots__ = ("channel_directory", "disabled_plugins", "log_level", "proxy_uids", "token")
+    __slots__ = (
+        "channel_directory",
+        "disabled_plugins",
+        "ignored_grpc_methods",
+        "ignored_methods",
+        "log_level",
+        "proxy_uids",
+        "token",
+    )
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self.channel_directory = environ.get("SKYSTITCH_CHANNEL_DIR", "").rstrip("/")
         self.token = environ.get("SKYSTITCH_TOKEN", "")
         self.proxy_uids = _proxy_uids(environ.get("SKYSTITCH_PROXY_UID", ""))
         self.disabled_plugins = _patterns(environ.get("SW_AGENT_DISABLE_PLUGINS", ""))
+        self.ignored_grpc_methods = _names(environ.get("SW_PLUGIN_GRPC_IGNORED_METHODS", ""))
+        self.ignored_methods = _names(environ.get("SW_PLUGIN_HTTP_IGNORE_METHOD", ""))
         self.log_level = _level(environ.get("SW_AGENT_LOGGING_LEVEL", ""))
 
     def disables(self, plugin: str) -> bool:
@@ -53,6 +63,11 @@ def _patterns(text: str) -> list[re.Pattern[str]]:
                 error,
             )
     return patterns
+
+
+def _names(text: str) -> frozenset[str]:
+    """A list as the SkyWalking agent takes it: without regard to case, so in upper case here."""
+    return frozenset(filter(None, map(str.strip, text.upper().split(","))))
 
 
 def _level(text: str) -> int:

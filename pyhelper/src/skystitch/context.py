@@ -48,7 +48,14 @@ WsgiApp = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 
 
 class Scope:
-    """What the running code is part of: a request, or an outgoing call within one."""
+    """What the running code is part of: a request, a span within it, or an outgoing call."""
+
+    __slots__ = ()
+
+    def below(self) -> tuple[Recording, int] | None:
+        """What records the spans below this one, and the id of their parent. None while a call
+        goes out: what libraries do for it is part of it."""
+        raise NotImplementedError
 
 
 current: ContextVar[Scope | None] = ContextVar("skystitch", default=None)
@@ -111,6 +118,7 @@ class Recording(Scope):
     _begin: int | None = None
     _way: int | None = None
     _sw8: wire.Sw8 | None = None
+    _correlation: dict[str, str] | None = None  # once the app has set something
 
     def __init__(
         self, environ: Environ, start_response: StartResponse, field: str, clock: int
@@ -157,14 +165,17 @@ class Recording(Scope):
         """The body is made while it is sent. To be said before start_response."""
         self._noted = self.streams = True
 
-    # What outgoing calls need; see exits.
+    # What spans below need; see exits and spans.
+
+    def below(self) -> tuple[Recording, int]:
+        return self, APP_SPAN
 
     def now(self) -> int:
         """Microseconds after the proxy's t0."""
         return self._began() + (perf_counter_ns() - self._clock) // 1000
 
     def new_span(self) -> int:
-        """The id for a span of an outgoing call. ENTRY_SPAN when the span would not be reported:
+        """The id for a span below. ENTRY_SPAN when the span would not be reported:
         a callee that refers to it then still hangs in the right place of the trace."""
         request = self._read_field()
         if request is None or not request.sampled or self._find_way() == _NO_WAY:
@@ -197,6 +208,23 @@ class Recording(Scope):
         if self._sw8 is None:
             self._sw8 = wire.parse_sw8(self.environ.get("HTTP_SW8", ""))
         return self._sw8
+
+    def propagated(self, span: int, peer: str) -> dict[str, str]:
+        """What a call from that span to peer takes along; nothing without a sound sw8."""
+        sw8 = self.sw8()
+        if sw8 is None:
+            return {}
+        headers = {"sw8": wire.exit_sw8(sw8, span, self.operation(), peer)}
+        correlation = self.correlation()
+        if correlation:
+            headers["sw8-correlation"] = correlation
+        return headers
+
+    def correlation(self) -> str:
+        """The sw8-correlation that outgoing calls carry; empty: none."""
+        if self._correlation is None:
+            return str(self.environ.get("HTTP_SW8_CORRELATION", ""))
+        return wire.write_correlation(self._correlation)
 
     # The answer.
 

@@ -1,125 +1,179 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An outgoing HTTP call as an Exit span of the request that makes it."""
+"""An outgoing call as an Exit span, whatever the library.
+
+Happy path: start() -> the library does its work, whose own calls below add nothing -> end().
+Nothing is recorded: outside of what is recorded, within another call, or for a request that will
+not be reported. What fails here is logged once, and the app's call goes on without a span.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Token
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 from skystitch import errors, log, wire
-from skystitch.context import APP_SPAN, ENTRY_SPAN, Recording, Scope, current, find_scope
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_CLIENT_ERROR = 400
-_MAX_URL = 2048
-# An app that hands all headers of its request on must not hand on the proxy's word to this app.
-_PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch"))
+from skystitch.context import ENTRY_SPAN, Recording, Scope, current, find_scope
 
 
-class HttpCall(Scope):
-    """One call, from begin() to end(). While it lasts it is the current scope, so that a library
-    below the one that began it adds no span of its own."""
+class Target(NamedTuple):
+    """What is called, as SkyWalking shows it. The texts may be of any length and content."""
 
-    def __init__(self, recording: Recording, sw8: wire.Sw8, component: int, target: Target) -> None:
-        span = recording.new_span()
+    component: int
+    layer: str  # database, cache, mq, http, rpc
+    operation: str
+    peer: str  # host:port, or what names the server otherwise; never empty
+    tags: list[list[str]]
+
+
+#: Says where a call goes, from its arguments. None: this one is not to be shown.
+Describe = Callable[..., "Target | None"]
+Wrapper = Callable[[Any], Any]
+
+_MAX_TEXT = 4096
+_MAX_NAME = 256
+
+
+class Call(Scope):
+    """One call until end(). While it lasts it is the current scope, so that a library below the one
+    that began it adds no span of its own."""
+
+    __slots__ = ("_above", "_over", "_recording", "_reset", "_span")
+
+    def __init__(
+        self,
+        above: Scope,
+        recording: Recording,
+        span: wire.Span | None,
+        *,
+        is_current: bool = True,
+    ) -> None:
+        """span: None to add none. is_current: False for a call that may end in another context than
+        it began in."""
+        self._above = above
         self._recording = recording
-        self._span: wire.Span | None = None
-        if span != ENTRY_SPAN:
-            self._span = target.span(span, component)
-            self._span["begin"] = recording.now()
-        #: What goes into a copy of the caller's headers.
-        self.headers = {"sw8": wire.exit_sw8(sw8, span, recording.operation(), target.peer)}
-        correlation = recording.environ.get("HTTP_SW8_CORRELATION")
-        if correlation:
-            self.headers["sw8-correlation"] = correlation
-        self._reset: Token[Scope | None] = current.set(self)
+        self._span = span
+        self._over = False
+        self._reset: Token[Scope | None] | None = current.set(self) if is_current else None
 
-    def end(self, status: object = None, error: BaseException | None = None) -> None:
-        """The call was answered, or failed with error."""
+    def below(self) -> tuple[Recording, int] | None:
+        # A thread or task that the library has begun meanwhile keeps this scope.
+        return self._above.below() if self._over else None
+
+    def tag(self, key: str, value: str) -> None:
+        if self._span is not None:
+            self._span["tags"].append([key, value])
+
+    def end(self, error: BaseException | None = None, *, failed: bool = False) -> None:
+        """The call was answered, or failed by error. failed: the answer itself says so."""
         try:
-            current.reset(self._reset)
+            self._over = True
+            if self._reset is not None:
+                _leave(self._reset)
             span = self._span
             if span is None:
                 return
+            self._span = None  # a second end() adds nothing
             now = self._recording.now()
             span["duration"] = now - span["begin"]
-            if isinstance(status, int):
-                span["tags"].append(["http.status_code", str(int(status))])
             if error is not None:
                 span["logs"] = [{"at": now, "data": errors.describe(error)}]
-            if error is not None or (isinstance(status, int) and status >= _CLIENT_ERROR):
+            if failed or error is not None:
                 span["error"] = True
             self._recording.add_span(span)
         except Exception:
             log.internal_error("the end of a call")
 
 
-class Target:
-    """Where a call goes."""
-
-    __slots__ = ("method", "path", "peer", "url")
-
-    def __init__(self, method: str, url: str) -> None:
-        """Raises ValueError for what is no http URL with a host."""
-        parts = urlsplit(url)
-        host = parts.hostname
-        if parts.scheme not in _DEFAULT_PORTS or not host:
-            raise ValueError(url)
-        if ":" in host:
-            host = f"[{host}]"
-        self.method = method
-        self.peer = f"{host}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"
-        self.path = parts.path or "/"
-        # As called, but without what may be secret.
-        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-    def span(self, span: int, component: int) -> wire.Span:
-        return {
-            "id": span,
-            "parent": APP_SPAN,
-            "type": "exit",
-            "layer": "http",
-            "component": component,
-            "operation": wire.clean(self.path),
-            "peer": wire.clean(self.peer),
-            "tags": [
-                ["http.method", wire.clean(self.method)],
-                ["http.url", wire.clean(self.url[:_MAX_URL])],
-            ],
-        }
+def _leave(reset: Token[Scope | None]) -> None:
+    with suppress(ValueError):  # closed by the garbage collector, in another context
+        current.reset(reset)
 
 
-def begin(component: int, method: object, url: object) -> HttpCall | None:
-    """Opens a call. None when there is nothing to trace: outside a request that came through the
-    proxy, within another call, or for something other than http."""
-    recording = find_scope()
-    if not isinstance(recording, Recording):
+def place() -> tuple[Scope, Recording, int] | None:
+    """Where a call of the running code would hang. None: there is nothing to trace."""
+    above = find_scope()
+    below = None if above is None else above.below()
+    return None if above is None or below is None else (above, *below)
+
+
+def new_span(recording: Recording, parent: int, target: Target) -> wire.Span | None:
+    """None when the span would not be reported."""
+    span = recording.new_span()
+    if span == ENTRY_SPAN:
         return None
+    component, layer, operation, peer, tags = target
+    for tag in tags:
+        if len(tag[1]) > _MAX_TEXT:
+            tag[1] = tag[1][:_MAX_TEXT]
+    return {
+        "id": span,
+        "parent": parent,
+        "type": "exit",
+        "layer": layer,
+        "component": component,
+        "operation": operation[:_MAX_NAME],
+        "peer": peer[:_MAX_NAME],
+        "tags": tags,
+        "begin": recording.now(),
+    }
+
+
+def start(describe: Describe, *args: Any, is_current: bool = True, **kwargs: Any) -> Call | None:
+    """Begins the call that these arguments make. None: there is nothing to trace."""
     try:
-        sw8 = recording.sw8()
-        if sw8 is None:
+        found = place()
+        if found is None:
             return None
-        target = Target(str(method), url.decode() if isinstance(url, bytes) else str(url))
-    except ValueError:
-        return None
-    try:
-        return HttpCall(recording, sw8, component, target)
+        above, recording, parent = found
+        target = describe(*args, **kwargs)
+        span = None if target is None else new_span(recording, parent, target)
+        return None if span is None else Call(above, recording, span, is_current=is_current)
     except Exception:
-        log.internal_error("the begin of a call")
+        log.internal_error(getattr(describe, "__module__", "a plugin"))
         return None
 
 
-def with_headers(headers: Any, added: dict[str, str]) -> Any:
-    """A copy of a call's headers, of the same kind, that carries the trace."""
-    copy: Callable[[], Any] | None = getattr(headers, "copy", None)
-    copied = copy() if copy is not None else dict(headers or {})
-    for name in [name for name in copied if _lower(name) in _PROPAGATED]:
-        del copied[name]
-    copied.update(added)
-    return copied
+def traced(describe: Describe) -> Wrapper:
+    """For Patches.wrap: a span around each call of a function; describe gets its arguments."""
+
+    def make(original: Any) -> Any:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            call = start(describe, *args, **kwargs)
+            try:
+                result = original(*args, **kwargs)
+            except BaseException as error:
+                if call is not None:
+                    call.end(error)
+                errors.forget_own_frame(error)
+                raise
+            if call is not None:
+                call.end()
+            return result
+
+        return wrapper
+
+    return make
 
 
-def _lower(name: object) -> str:
-    return name.decode("latin-1").lower() if isinstance(name, bytes) else str(name).lower()
+def traced_async(describe: Describe) -> Wrapper:
+    """The same for a function whose result is awaited."""
+
+    def make(original: Any) -> Any:
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            call = start(describe, *args, **kwargs)
+            try:
+                result = await original(*args, **kwargs)
+            except BaseException as error:
+                if call is not None:
+                    call.end(error)
+                errors.forget_own_frame(error)
+                raise
+            if call is not None:
+                call.end()
+            return result
+
+        return wrapper
+
+    return make

@@ -112,6 +112,23 @@ def exit_sw8(received: Sw8, span: int, operation: str, peer: str) -> str:
     )
 
 
+def parse_correlation(value: str) -> dict[str, str]:
+    """Reads an sw8-correlation; defective elements are left out."""
+    elements = {}
+    for element in value.split(","):
+        key, _, text = element.partition(":")
+        try:
+            elements[a2b_base64(key.strip()).decode()] = a2b_base64(text.strip()).decode()
+        except ValueError:
+            continue
+    elements.pop("", None)
+    return elements
+
+
+def write_correlation(elements: dict[str, str]) -> str:
+    return ",".join(f"{base64_text(key)}:{base64_text(value)}" for key, value in elements.items())
+
+
 def base64_text(text: str) -> str:
     return base64_bytes(clean(text).encode())
 
@@ -224,5 +241,22 @@ def _fit(span: Span, room: int) -> tuple[str, bool]:
     return text, shortened
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = _encode(value)
+    if "\\u0000" in text:
+        text = _encode(_cleaned(value))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATES.sub("\ufffd", text).encode()
+
+
+def _cleaned(value: object) -> object:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {key: _cleaned(item) for key, item in value.items()}
+    return [_cleaned(item) for item in value] if isinstance(value, list) else value

@@ -4,8 +4,12 @@ uninstall(), which restores the originals. They are imported with their framewor
 
 #: A plugin's name, as SW_AGENT_DISABLE_PLUGINS knows it -> the module whose import it waits for.
 PLUGINS = {
+    "sw_aiohttp": "aiohttp",
     "sw_django": "django.core.handlers.wsgi",
     "sw_flask": "flask",
+    "sw_http_client": "http.client",
+    "sw_httpx": "httpx",
     "sw_requests": "requests",
     "sw_urllib3": "urllib3",
+    "sw_urllib_request": "urllib.request",
 }

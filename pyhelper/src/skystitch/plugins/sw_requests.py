@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Callable
 
-from skystitch import errors, exits, log
+from skystitch import errors, http_exits, log
 from skystitch.patches import Patches, require
 
 COMPONENT = 7002
@@ -29,28 +29,30 @@ def uninstall() -> None:
 
 def _wrap_send(original: Callable[..., Any]) -> Callable[..., Any]:
     def send(session: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call = exits.begin(COMPONENT, getattr(request, "method", ""), getattr(request, "url", ""))
+        call = http_exits.begin(
+            COMPONENT, getattr(request, "method", ""), getattr(request, "url", "")
+        )
         if call is not None:
             request = _with_trace(request, call)
         try:
             response = original(session, request, *args, **kwargs)
         except BaseException as error:
             if call is not None:
-                call.end(error=error)
+                call.end(error)
             errors.forget_own_frame(error)
             raise
         if call is not None:
-            call.end(getattr(response, "status_code", None))
+            call.answered(getattr(response, "status_code", None))
         return response
 
     return send
 
 
-def _with_trace(request: Any, call: exits.HttpCall) -> Any:
+def _with_trace(request: Any, call: http_exits.HttpCall) -> Any:
     """A copy of the prepared request: the caller may send the same one again, or from another
     thread. PreparedRequest.copy() would lose a subclass."""
     try:
-        headers = exits.with_headers(request.headers, call.headers)
+        headers = http_exits.with_headers(request.headers, call.headers)
         request = copy.copy(request)
         request.headers = headers
     except Exception:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from skystitch import errors, exits, log
+from skystitch import errors, http_exits, log
 from skystitch.patches import Patches, require
 
 COMPONENT = 7006
@@ -34,7 +34,7 @@ def uninstall() -> None:
 
 def _wrap_manager_urlopen(original: Callable[..., Any]) -> Callable[..., Any]:
     def urlopen(manager: Any, method: Any, url: Any, *args: Any, **kwargs: Any) -> Any:
-        call = exits.begin(COMPONENT, method, url)
+        call = http_exits.begin(COMPONENT, method, url)
         if call is not None:
             kwargs["headers"] = _with_trace(manager, kwargs.get("headers"), call)
         try:
@@ -59,7 +59,7 @@ def _wrap_pool_urlopen(original: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        call = exits.begin(COMPONENT, method, _absolute(pool, url))
+        call = http_exits.begin(COMPONENT, method, _absolute(pool, url))
         if call is not None:
             headers = _with_trace(pool, headers, call)
         try:
@@ -75,16 +75,20 @@ def _wrap_pool_urlopen(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _end(
-    call: exits.HttpCall | None, response: Any = None, error: BaseException | None = None
+    call: http_exits.HttpCall | None, response: Any = None, error: BaseException | None = None
 ) -> None:
-    if call is not None:
-        call.end(getattr(response, "status", None), error)
+    if call is None:
+        return
+    if error is None:
+        call.answered(getattr(response, "status", None))
+    else:
+        call.end(error)
 
 
-def _with_trace(owner: Any, headers: Any, call: exits.HttpCall) -> Any:
+def _with_trace(owner: Any, headers: Any, call: http_exits.HttpCall) -> Any:
     """headers are the call's own; without any the manager's or pool's apply."""
     try:
-        return exits.with_headers(owner.headers if headers is None else headers, call.headers)
+        return http_exits.with_headers(owner.headers if headers is None else headers, call.headers)
     except Exception:
         log.internal_error("sw_urllib3")
         return headers

@@ -3,7 +3,7 @@
 # `const char *const sky_reference_tls[]`. Arrays of lines, since C promises no longer literals than
 # 4095 bytes.
 function(sky_embed_texts target directory)
-  file(GLOB texts CONFIGURE_DEPENDS "${directory}/*.md" "${directory}/*.yaml")
+  file(GLOB texts CONFIGURE_DEPENDS "${directory}/*")
   get_filename_component(group "${directory}" NAME)
   set(source "${CMAKE_CURRENT_BINARY_DIR}/${group}_texts.c")
   set(code "/* Made by cmake/EmbedText.cmake from the texts beside it. */\n")

@@ -64,6 +64,17 @@ static bool keeps_traces(const struct sky_server *server)
     return server->config->local.enabled == SKY_SWITCH_ON;
 }
 
+/* Whatever a name in a trace holds, the page loads and talks to nothing but this listener. */
+static void respond_page(h2o_req_t *req, char *page)
+{
+    h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("content-security-policy"), 0,
+                          NULL,
+                          H2O_STRLIT("default-src 'none'; connect-src 'self'; script-src 'self'; "
+                                     "style-src 'self'; base-uri 'none'; form-action 'none'; "
+                                     "frame-ancestors 'none'"));
+    respond_heap(req, text_html, page);
+}
+
 static void answer_page(struct sky_server *server, h2o_req_t *req, struct sky_text rest)
 {
     char *traces = NULL;
@@ -75,10 +86,29 @@ static void answer_page(struct sky_server *server, h2o_req_t *req, struct sky_te
             return;
         }
     }
-    h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("content-security-policy"), 0,
-                          NULL, H2O_STRLIT("default-src 'none'; style-src 'unsafe-inline'"));
-    respond_heap(req, text_html, sky_admin_page(traces, server->config->agent.service));
+    respond_page(req, sky_admin_page(traces, server->config->agent.service));
     free(traces);
+}
+
+static void answer_trace_page(struct sky_server *server, h2o_req_t *req, struct sky_text rest)
+{
+    (void)server;
+    (void)rest;
+    respond_page(req, sky_admin_trace_page());
+}
+
+static void answer_style(struct sky_server *server, h2o_req_t *req, struct sky_text rest)
+{
+    (void)server;
+    (void)rest;
+    respond_heap(req, "text/css; charset=utf-8", sky_admin_style());
+}
+
+static void answer_script(struct sky_server *server, h2o_req_t *req, struct sky_text rest)
+{
+    (void)server;
+    (void)rest;
+    respond_heap(req, "text/javascript; charset=utf-8", sky_admin_script());
 }
 
 /* ?limit=N; TRACES_SHOWN without it. */
@@ -233,6 +263,9 @@ static const struct route {
     {"GET", "/livez", false, true, answer_live},
     {"GET", "/metrics", false, false, answer_metrics},
     {"GET", "/readyz", false, true, answer_ready},
+    {"GET", "/script.js", false, false, answer_script},
+    {"GET", "/style.css", false, false, answer_style},
+    {"GET", "/traces/", true, false, answer_trace_page},
     {"POST", "/v3/management/keepAlive", false, true, answer_management},
     {"POST", "/v3/management/reportProperties", false, true, answer_management},
     {"POST", "/v3/segment", false, true, answer_segment},

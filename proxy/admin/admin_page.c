@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns the list of traces into a plain table that links to the JSON of each. */
+/* Turns the list of traces into a plain table that links to the page of each. */
 #include "proxy/admin/admin_page.h"
 
 #include <jansson.h>
@@ -8,14 +8,14 @@
 #include <string.h>
 #include <time.h>
 
+/* The lines of the files in page/ (cmake/EmbedText.cmake). */
+extern const char *const sky_page_trace[], *const sky_page_style[], *const sky_page_script[];
+
 static const char head[] =
     "<!doctype html>\n"
     "<html lang=\"en\"><head><meta charset=\"utf-8\"><title>skystitch</title>\n"
     "<meta name=\"viewport\" content=\"width=device-width\">\n"
-    "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 "
-    "1rem}"
-    "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .8rem .3rem 0;"
-    "border-bottom:1px solid #ddd}td.n,th.n{text-align:right}.e{color:#b00}</style></head><body>\n";
+    "<link rel=\"stylesheet\" href=\"/style.css\"></head><body>\n";
 
 static void put_escaped(const char *text, FILE *out)
 {
@@ -77,7 +77,7 @@ static void put_row(const json_t *row, FILE *out)
     struct tm utc;
     if (gmtime_r(&seconds, &utc) != NULL)
         strftime(start, sizeof(start), "%Y-%m-%d %H:%M:%S", &utc);
-    fprintf(out, "<tr><td>%s</td><td><a href=\"/api/traces/", start);
+    fprintf(out, "<tr><td>%s</td><td><a href=\"/traces/", start);
     put_path_segment(text_of(row, "traceId"), out);
     fputs("\">", out);
     put_escaped(text_of(row, "operation"), out);
@@ -136,4 +136,30 @@ char *sky_admin_page(const char *traces, const char *service)
         return text;
     free(text);
     return NULL;
+}
+
+static char *joined(const char *const *lines)
+{
+    size_t size = 1;
+    for (size_t i = 0; lines[i] != NULL; i++)
+        size += strlen(lines[i]);
+    char *text = malloc(size), *end = text;
+    for (size_t i = 0; text != NULL && lines[i] != NULL; i++)
+        end = stpcpy(end, lines[i]);
+    return text;
+}
+
+char *sky_admin_trace_page(void)
+{
+    return joined(sky_page_trace);
+}
+
+char *sky_admin_style(void)
+{
+    return joined(sky_page_style);
+}
+
+char *sky_admin_script(void)
+{
+    return joined(sky_page_script);
 }

@@ -14,6 +14,7 @@ from skywalking.protocol.language_agent.Tracing_pb2 import SegmentObject
 
 from harness import Collector, Origin, RawClient, Site, Skystitch, Stage, until
 from harness.collector import decode
+from harness.process import ROOT
 
 
 @pytest.fixture
@@ -116,6 +117,20 @@ def test_the_trace_page_of_a_hostile_name(proxy: Skystitch) -> None:
     traces = until(lambda: proxy.admin("/api/traces").json()["traces"], "a trace")
     for row in traces:
         assert proxy.admin(f"/api/traces/{row['traceId']}").json()["segments"]
+
+
+def test_the_page_of_a_trace_loads_from_here_alone(proxy: Skystitch) -> None:
+    page = proxy.admin("/traces/whatever")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for path, kind in re.findall(r'(?:src|href)="(/\w+\.(\w+))"', page.text):
+        loaded = proxy.admin(path)
+        assert loaded.status_code == 200
+        assert loaded.headers["Content-Type"].startswith({"css": "text/css", "js": "text/javascript"}[kind])
+        assert loaded.text == (ROOT / "proxy" / "admin" / "page" / path[1:]).read_text()
+    assert page.text.count("/script.js") == page.text.count("/style.css") == 1
 
 
 def test_segments_of_others_are_kept(proxy: Skystitch) -> None:

@@ -78,7 +78,7 @@ static void test_page(void **state)
         "\"shop\",\"startTime\":1700000000123,\"durationMs\":12,\"isError\":true,\"segments\":2,"
         "\"spans\":5,\"services\":[\"shop\",\"stock\"]}]}";
     (void)state;
-    assert_shows(traces, "<a href=\"/api/traces/a1.b2\">GET:/users/&lt;int:id&gt;</a> <b "
+    assert_shows(traces, "<a href=\"/traces/a1.b2\">GET:/users/&lt;int:id&gt;</a> <b "
                          "class=\"e\">error</b></td><td>shop, stock</td>");
     assert_shows(traces, "<td>2023-11-14 22:13:20</td>");
     assert_shows(traces, "12 ms</td><td class=\"n\">5</td>");
@@ -98,7 +98,7 @@ static void test_hostile_names(void **state)
     assert_null(strstr(page, "<script>"));
     assert_null(strstr(page, "<b>"));
     assert_null(strstr(page, "<i>"));
-    assert_non_null(strstr(page, "href=\"/api/traces/%22%3E%3Cscript%3E%2F..%2F%25\""));
+    assert_non_null(strstr(page, "href=\"/traces/%22%3E%3Cscript%3E%2F..%2F%25\""));
     assert_non_null(strstr(page, "&lt;script&gt;&amp;&quot;'"));
     free(page);
     free(sky_admin_page("no JSON", "shop"));

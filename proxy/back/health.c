@@ -20,17 +20,6 @@ bool sky_health_usable(struct sky_upstream_server *server)
     return true;
 }
 
-struct sky_upstream_server *sky_health_next(struct sky_upstream_server *server)
-{
-    struct sky_upstream *upstream = server->upstream;
-    size_t count = upstream->config->server_count, at = (size_t)(server - upstream->servers);
-
-    for (size_t i = 1; i < count; ++i)
-        if (sky_health_usable(&upstream->servers[(at + i) % count]))
-            return &upstream->servers[(at + i) % count];
-    return &upstream->servers[(at + 1) % count];
-}
-
 /* A full backlog is a busy server, a malformed answer a matter of one request. */
 static bool counts(enum sky_failure failure)
 {

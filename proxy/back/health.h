@@ -10,9 +10,6 @@
 /* sky_health_usable: whether requests may go to the server; true once its time is over. */
 bool sky_health_usable(struct sky_upstream_server *server);
 
-/* sky_health_next: the next usable server after this one, or just the next when none is usable. */
-struct sky_upstream_server *sky_health_next(struct sky_upstream_server *server);
-
 /* sky_health_failed: counts what speaks against the server: no connection, or no answer. After
  * max_fails within fail_timeout it is down. */
 void sky_health_failed(struct sky_upstream_server *server, enum sky_failure failure);

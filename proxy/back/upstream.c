@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "proxy/back/dial.h"
-#include "proxy/back/health.h"
 
 /* How soon a full backlog is tried again; one try a time, whatever the number of those who wait. */
 #define BACKLOG_RETRY_MS 5
@@ -34,23 +33,13 @@ struct sky_upstream *sky_upstream_new(h2o_context_t *ctx,
     for (size_t i = 0; i < count; ++i) {
         struct sky_upstream_server *server = &self->servers[i];
         server->upstream = self;
-        server->address = &upstream->servers[i];
+        server->config = &upstream->servers[i];
+        server->address = &upstream->servers[i].address;
+        server->bit = UINT64_C(1) << i % 64;
         h2o_linklist_init_anchor(&server->idle);
         sky_dial_init_server(server);
     }
     return self;
-}
-
-struct sky_upstream_server *sky_upstream_choose(struct sky_upstream *upstream)
-{
-    struct sky_upstream_server *server = &upstream->servers[upstream->next];
-
-    if (!sky_health_usable(server))
-        server = sky_health_next(server);
-    upstream->next = (size_t)(server - upstream->servers) + 1;
-    if (upstream->next == upstream->config->server_count)
-        upstream->next = 0;
-    return server;
 }
 
 h2o_timeout_t *sky_upstream_clock(struct sky_upstream *upstream, uint32_t response_ms)

@@ -30,6 +30,13 @@ struct sky_upstream_address {
 struct sky_upstream_server {
     struct sky_upstream *upstream;
     const struct sky_address *address;
+    const struct sky_server_config *config;
+    uint64_t bit; /* of struct sky_turn.tried */
+
+    /* balance.c */
+    int64_t current; /* what the weights have earned, less what was used */
+    size_t active;   /* requests that have the server */
+
     h2o_linklist_t idle; /* sky_upstream_conn.idle, newest first */
     size_t idle_count;
 
@@ -61,7 +68,6 @@ struct sky_upstream {
     struct sky_counters *counters;
     h2o_timeout_t connect, response, idle, retry, head_hold;
     struct sky_upstream_clock *clocks;
-    size_t next;                          /* server, round robin */
     struct sky_upstream_server servers[]; /* config->server_count */
 };
 
@@ -84,9 +90,6 @@ struct sky_upstream *sky_upstream_new(h2o_context_t *ctx,
                                       const struct sky_upstream_config *upstream,
                                       const struct sky_config *config,
                                       struct sky_counters *counters);
-
-/* sky_upstream_choose: the server whose turn it is; one that is down only if all are. */
-struct sky_upstream_server *sky_upstream_choose(struct sky_upstream *upstream);
 
 /* sky_upstream_clock: the timers for an answer's next byte; those of timeouts.response for 0. */
 h2o_timeout_t *sky_upstream_clock(struct sky_upstream *upstream, uint32_t response_ms);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "proxy/address.h"
+#include "proxy/config/upstream_config.h"
 #include "proxy/trust.h"
 #include "reporter/log.h"
 
@@ -24,7 +25,6 @@ enum sky_config_protocol {
 };
 enum sky_unknown_host { SKY_UNKNOWN_HOST_ACCEPT, SKY_UNKNOWN_HOST_REFUSE };
 enum sky_access_format { SKY_ACCESS_COMMON, SKY_ACCESS_COMBINED, SKY_ACCESS_JSON };
-enum sky_switch { SKY_SWITCH_AUTO, SKY_SWITCH_ON, SKY_SWITCH_OFF };
 
 struct sky_strings {
     char **items; /* heap, NUL-terminated, owned */
@@ -61,14 +61,6 @@ struct sky_listener_config {
     struct sky_address address;
     struct sky_tls_config tls;
     uint16_t redirect_port; /* all requests are sent to https at this port; 0: none is */
-};
-
-struct sky_upstream_config {
-    char *name;
-    struct sky_address *servers;
-    size_t server_count;
-    uint32_t max_fails;       /* after so many a server is passed over; 0: never */
-    uint32_t fail_timeout_ms; /* for so long, and within so long they count */
 };
 
 struct sky_route_rules;

@@ -13,6 +13,7 @@
 #include "proxy/config/config_listen.h"
 #include "proxy/config/config_option.h"
 #include "proxy/config/config_route.h"
+#include "proxy/config/config_upstream.h"
 #include "proxy/config/config_yaml.h"
 
 #define FILE_BYTES_MAX (1024 * 1024)
@@ -38,61 +39,6 @@ static void read_listen(struct file *file, const yaml_node_t *node)
     sky_config_read_listen(file->config, &file->yaml, node);
 }
 
-static void read_servers(struct file *file, const yaml_node_t *node, const char *path,
-                         struct sky_upstream_config *upstream)
-{
-    const yaml_node_t *item;
-    size_t errors = file->yaml.problems->errors;
-    for (size_t i = 0; (item = sky_yaml_item(&file->yaml, node, i)) != NULL; i++) {
-        const char *text = sky_yaml_text(&file->yaml, item, path, SKY_ACCEPTED_ADDRESS);
-        const char *problem = text != NULL ? sky_config_add_server(upstream, text) : NULL;
-        if (problem != NULL)
-            report(file, item, path, text, problem, SKY_ACCEPTED_ADDRESS);
-    }
-    if (upstream->server_count == 0 && errors == file->yaml.problems->errors)
-        report(file, node, path, NULL, "is empty", "[ADDR, ...]");
-}
-
-/* Read as options are; the offset is in the upstream. */
-static const struct sky_option health_options[] = {
-    {"max_fails", &sky_option_type_count, offsetof(struct sky_upstream_config, max_fails), 0, 1000,
-     NULL, NULL, NULL},
-    {"fail_timeout", &sky_option_type_duration,
-     offsetof(struct sky_upstream_config, fail_timeout_ms), 100, 3600000, NULL, NULL, NULL},
-};
-#define HEALTH_COUNT (sizeof(health_options) / sizeof(health_options[0]))
-
-static void read_health(struct file *file, const struct sky_option *option, const yaml_node_t *node,
-                        const char *path, struct sky_upstream_config *upstream)
-{
-    char accepted[SKY_OPTION_TEXT_BYTES], name[SKY_YAML_PATH_BYTES];
-    sky_option_accepted(option, accepted, sizeof(accepted));
-    sky_yaml_join_path(name, path, option->path);
-    const char *text = sky_yaml_text(&file->yaml, node, name, accepted);
-    const char *problem =
-        text != NULL ? option->type->read(option, (char *)upstream + option->offset, text) : NULL;
-    if (problem != NULL)
-        report(file, node, name, text, problem, accepted);
-}
-
-static void read_upstream(struct file *file, const yaml_node_t *node, const char *path,
-                          struct sky_upstream_config *upstream)
-{
-    struct sky_yaml_member members[HEALTH_COUNT + 1];
-    for (size_t i = 0; i < HEALTH_COUNT; i++)
-        members[i] = (struct sky_yaml_member){.name = health_options[i].path};
-    struct sky_yaml_member *servers = &members[HEALTH_COUNT];
-    *servers = (struct sky_yaml_member){.name = "servers", .required = true};
-    if (!sky_yaml_read_members(&file->yaml, node, path, members, HEALTH_COUNT + 1,
-                               "{servers: [ADDR, ...], max_fails: NUMBER, fail_timeout: TIME}"))
-        return;
-    for (size_t i = 0; i < HEALTH_COUNT; i++) {
-        if (members[i].value != NULL)
-            read_health(file, &health_options[i], members[i].value, path, upstream);
-    }
-    read_servers(file, servers->value, path, upstream);
-}
-
 static void read_upstreams(struct file *file, const yaml_node_t *node)
 {
     struct sky_yaml_pair pair;
@@ -110,7 +56,7 @@ static void read_upstreams(struct file *file, const yaml_node_t *node)
             continue;
         }
         sky_yaml_join_path(path, "upstreams", pair.key);
-        read_upstream(file, pair.value, path, upstream);
+        sky_config_read_upstream(upstream, &file->yaml, pair.value, path);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "proxy/config/config_chars.h"
+#include "proxy/config/config_upstream.h"
 #include "proxy/route/route_rules.h"
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
@@ -79,10 +80,11 @@ const char *sky_config_add_upstream(struct sky_config *config, const char *name,
         return out_of_memory;
     config->upstreams = grown;
     *upstream = &config->upstreams[config->upstream_count];
-    **upstream = (struct sky_upstream_config){
-        .name = strdup(name), .max_fails = 3, .fail_timeout_ms = 10000};
-    if ((*upstream)->name == NULL)
+    bool complete = sky_config_upstream_defaults(*upstream);
+    if (!complete || ((*upstream)->name = strdup(name)) == NULL) {
+        sky_config_upstream_fini(*upstream);
         return out_of_memory;
+    }
     config->upstream_count++;
     return NULL;
 }
@@ -96,7 +98,7 @@ const char *sky_config_add_server(struct sky_upstream_config *upstream, const ch
         address = here;
     }
     const char *problem = sky_address_parse(address, &server);
-    struct sky_address *grown = NULL;
+    struct sky_server_config *grown = NULL;
     if (problem == NULL) {
         grown = realloc(upstream->servers, (upstream->server_count + 1) * sizeof(*grown));
         problem = grown != NULL ? NULL : out_of_memory;
@@ -106,7 +108,8 @@ const char *sky_config_add_server(struct sky_upstream_config *upstream, const ch
         return problem;
     }
     upstream->servers = grown;
-    upstream->servers[upstream->server_count++] = server;
+    upstream->servers[upstream->server_count++] =
+        (struct sky_server_config){.address = server, .weight = 1};
     return NULL;
 }
 
@@ -221,14 +224,6 @@ void sky_config_clear_listeners(struct sky_config *config)
     config->listener_count = 0;
 }
 
-static void upstream_fini(struct sky_upstream_config *upstream)
-{
-    for (size_t i = 0; i < upstream->server_count; i++)
-        sky_address_fini(&upstream->servers[i]);
-    free(upstream->servers);
-    free(upstream->name);
-}
-
 void sky_config_clear_upstreams(struct sky_config *config)
 {
     for (size_t i = 0; i < config->route_count; i++)
@@ -239,7 +234,7 @@ void sky_config_clear_upstreams(struct sky_config *config)
     config->route_hosts = false;
     config->route_bodies = false;
     for (size_t i = 0; i < config->upstream_count; i++)
-        upstream_fini(&config->upstreams[i]);
+        sky_config_upstream_fini(&config->upstreams[i]);
     free(config->upstreams);
     config->upstreams = NULL;
     config->upstream_count = 0;

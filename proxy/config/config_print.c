@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proxy/config/config_option.h"
+#include "proxy/config/config_upstream.h"
 #include "proxy/route/route_rules.h"
 
 /* The mapping that holds the option's last word; made when it is not there. Borrowed. */
@@ -73,17 +74,9 @@ static json_t *listeners_of(const struct sky_config *config)
 static json_t *upstreams_of(const struct sky_config *config)
 {
     json_t *mapping = json_object();
-    for (size_t i = 0; i < config->upstream_count; i++) {
-        const struct sky_upstream_config *upstream = &config->upstreams[i];
-        json_t *servers = json_array();
-        for (size_t k = 0; k < upstream->server_count; k++)
-            json_array_append_new(servers, json_string(upstream->servers[k].text));
-        char fail_timeout[24];
-        sky_option_format_duration(upstream->fail_timeout_ms, fail_timeout);
-        json_object_set_new(mapping, upstream->name,
-                            json_pack("{s:o, s:i, s:s}", "servers", servers, "max_fails",
-                                      (int)upstream->max_fails, "fail_timeout", fail_timeout));
-    }
+    for (size_t i = 0; i < config->upstream_count; i++)
+        json_object_set_new(mapping, config->upstreams[i].name,
+                            sky_config_upstream_tree(&config->upstreams[i]));
     return mapping;
 }
 

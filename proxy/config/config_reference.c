@@ -7,6 +7,7 @@
 #include "proxy/config/config_command.h"
 #include "proxy/config/config_option.h"
 #include "proxy/config/config_print.h"
+#include "proxy/config/config_upstream.h"
 
 /* The lines of the files in reference/ (cmake/EmbedText.cmake). */
 extern const char *const sky_reference_head[],
@@ -97,6 +98,8 @@ void sky_config_write_reference(FILE *out)
     fputc('\n', out);
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
         write_text(sections[i], out);
+        if (sections[i] == sky_reference_upstreams)
+            sky_config_upstream_reference(out);
         fputc('\n', out);
     }
     write_metrics(out);

@@ -55,6 +55,7 @@ struct sky_option_type {
     X(rate, uint32_t)                       \
     X(workers, uint32_t)                    \
     X(mode, enum sky_mode)                  \
+    X(balance, enum sky_balance)            \
     X(operation, enum sky_operation)        \
     X(protocol, enum sky_config_protocol)   \
     X(onoff, enum sky_switch)               \

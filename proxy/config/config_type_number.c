@@ -262,6 +262,8 @@ static const struct sky_choice switches[] = {{"auto", SKY_SWITCH_AUTO}, {"on", S
                                              {"off", SKY_SWITCH_OFF},   {"true", SKY_SWITCH_ON},
                                              {"false", SKY_SWITCH_OFF}, {"yes", SKY_SWITCH_ON},
                                              {"no", SKY_SWITCH_OFF},    {NULL, 0}};
+static const struct sky_choice balances[] = {
+    {"round_robin", SKY_BALANCE_ROUND_ROBIN}, {"least_conn", SKY_BALANCE_LEAST_CONN}, {NULL, 0}};
 static const struct sky_choice unknown_hosts[] = {
     {"accept", SKY_UNKNOWN_HOST_ACCEPT}, {"refuse", SKY_UNKNOWN_HOST_REFUSE}, {NULL, 0}};
 static const struct sky_choice flags[] = {{"on", 1},  {"off", 0}, {"true", 1}, {"false", 0},
@@ -339,6 +341,12 @@ const struct sky_option_type sky_option_type_protocol = {
 const struct sky_option_type sky_option_type_unknown_host = {
     .name = "word",
     .choices = unknown_hosts,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_balance = {
+    .name = "word",
+    .choices = balances,
     .read = read_choice,
     .write = write_choice,
 };

@@ -159,6 +159,7 @@ static void on_dispose(void *arg)
     sky_back_fini(&exchange->back);
     if (exchange->tunnel != NULL)
         sky_exchange_close_tunnel(exchange);
+    sky_turn_end(&exchange->turn);
     end(exchange);
 }
 

@@ -4,8 +4,8 @@
  * Happy path: a server is chosen -> an idle socket, or a new one -> the request is written -> the
  * answer's head.
  * Failures: the server does not take the connection: the next one is tried. A kept socket dies
- * before it has answered: once more by a fresh one, if the request may be sent twice. Everything
- * else: the error page. */
+ * before it has answered: once more by a fresh one, if the request may be sent twice. A fresh one
+ * does: once by another server, if it may. Everything else: the error page. */
 #include "proxy/back/forward.h"
 #include "proxy/back/health.h"
 #include "proxy/back/upstream.h"
@@ -64,7 +64,7 @@ static bool on_switched(struct sky_back *back, const struct sky_answer *answer)
 }
 
 /* A kept connection may have been closed by the server just as the request went out. */
-static bool may_retry(const struct sky_exchange *exchange)
+static bool may_repeat(const struct sky_exchange *exchange)
 {
     const struct sky_back *back = &exchange->back;
 
@@ -72,20 +72,38 @@ static bool may_retry(const struct sky_exchange *exchange)
            (back->unwritten || is_idempotent(exchange->req));
 }
 
+/* The server died of it, or with it: what may be done twice is done by another one, once, so that a
+ * request that kills its server does not kill them all. */
+static bool try_elsewhere(struct sky_exchange *exchange)
+{
+    const struct sky_back *back = &exchange->back;
+
+    if (back->failure != SKY_FAILURE_CLOSED || !back->unanswered || exchange->moved ||
+        !is_idempotent(exchange->req) || sky_turn_next(&exchange->turn) == NULL)
+        return false;
+    exchange->moved = true;
+    sky_count(&exchange->worker->counters, SKY_COUNT_upstream_moves);
+    start_attempt(exchange, exchange->turn.server, false);
+    return true;
+}
+
 static void on_progress(struct sky_back *back)
 {
     struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back);
 
+    if (back->state == SKY_BACK_WHOLE)
+        sky_turn_end(&exchange->turn); /* however long the client takes */
     if (exchange->state != SKY_EXCHANGE_WAITING) {
         sky_exchange_relay(exchange);
     } else if (back->state == SKY_BACK_SWITCHED) {
         sky_exchange_open_tunnel(exchange);
-    } else if (may_retry(exchange)) {
+    } else if (may_repeat(exchange)) {
         sky_count(&exchange->worker->counters, SKY_COUNT_upstream_retries);
         start_attempt(exchange, exchange->server, true);
     } else {
         sky_health_failed(exchange->server, back->failure);
-        sky_exchange_fail(exchange, back->failure);
+        if (!try_elsewhere(exchange))
+            sky_exchange_fail(exchange, back->failure);
     }
 }
 
@@ -123,11 +141,10 @@ static void write_request(struct sky_exchange *exchange, struct sky_upstream_con
  * wait for another one. */
 static bool try_next_server(struct sky_exchange *exchange, enum sky_failure failure)
 {
-    if (exchange->servers_left == 0 || failure == SKY_FAILURE_CONNECT_TIMEOUT ||
-        failure == SKY_FAILURE_BACKLOG_FULL)
+    if (failure == SKY_FAILURE_CONNECT_TIMEOUT || failure == SKY_FAILURE_BACKLOG_FULL ||
+        sky_turn_next(&exchange->turn) == NULL)
         return false;
-    exchange->servers_left--;
-    start_attempt(exchange, sky_health_next(exchange->server), false);
+    start_attempt(exchange, exchange->turn.server, false);
     return true;
 }
 
@@ -166,8 +183,7 @@ static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_ser
 
 static void start(struct sky_exchange *exchange)
 {
-    exchange->servers_left = exchange->upstream->config->server_count - 1;
-    start_attempt(exchange, sky_upstream_choose(exchange->upstream), false);
+    start_attempt(exchange, sky_turn_take(&exchange->turn, exchange->upstream), false);
 }
 
 static void on_start_timer(h2o_timeout_entry_t *entry)

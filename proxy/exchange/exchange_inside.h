@@ -10,6 +10,7 @@
 #include "proxy/access/access_request.h"
 #include "proxy/back/dial.h"
 #include "proxy/back/http1_back.h"
+#include "proxy/back/turn.h"
 #include "proxy/exchange/failure.h"
 #include "proxy/exchange/tunnel.h"
 #include "proxy/trace/trace.h"
@@ -34,10 +35,11 @@ struct sky_exchange {
     const struct sky_route_config *route; /* NULL: none, or a plain one */
     struct sky_upstream *upstream;
     struct sky_upstream_server *server; /* of the attempt */
-    size_t servers_left;                /* to be tried when one does not take the connection */
-    bool reused;                        /* the attempt's connection has carried an answer before */
-    bool sending;                       /* until h2o calls proceed */
-    bool cut;                           /* h2o was told to cut the answer */
+    struct sky_turn turn;               /* holds it, until it has answered */
+    bool moved;   /* a server closed without an answer, and another one was asked */
+    bool reused;  /* the attempt's connection has carried an answer before */
+    bool sending; /* until h2o calls proceed */
+    bool cut;     /* h2o was told to cut the answer */
     enum sky_failure failure;
     struct sky_dial dial;
     struct sky_back back;

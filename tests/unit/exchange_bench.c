@@ -222,7 +222,7 @@ static int listen_tcp(struct sockaddr_in *address)
 
 static void listen_app(struct bench *bench, bool unix_socket)
 {
-    struct sky_address *server = &bench->servers[bench->first_server != NULL ? 1 : 0];
+    struct sky_address *server = &bench->servers[bench->first_server != NULL ? 1 : 0].address;
     char text[128];
 
     if (!unix_socket) {
@@ -253,12 +253,13 @@ static void set_up_config(struct bench *bench)
 {
     struct sky_config *config = &bench->config;
 
+    bench->servers[0].weight = bench->servers[1].weight = 1;
     bench->upstream =
         (struct sky_upstream_config){.name = (char *)(uintptr_t) "app",
                                      .servers = bench->servers,
                                      .server_count = bench->first_server != NULL ? 2 : 1};
     if (bench->first_server != NULL)
-        assert_null(sky_address_parse(bench->first_server, &bench->servers[0]));
+        assert_null(sky_address_parse(bench->first_server, &bench->servers[0].address));
     bench->route = (struct sky_route_config){
         .path = (char *)(uintptr_t)(bench->route_path != NULL ? bench->route_path : "/"),
         .upstream = &bench->upstream};
@@ -347,8 +348,8 @@ void bench_stop(struct bench *bench)
     h2o_evloop_destroy(loop);
     sky_site_fini(&bench->site);
     sky_trust_fini(&bench->config.forwarded.trust);
-    sky_address_fini(&bench->servers[0]);
-    sky_address_fini(&bench->servers[1]);
+    sky_address_fini(&bench->servers[0].address);
+    sky_address_fini(&bench->servers[1].address);
     close(bench->listen_fd);
     if (bench->app_fd != -1)
         close(bench->app_fd);

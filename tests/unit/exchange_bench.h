@@ -29,7 +29,7 @@ struct bench {
     struct sky_config config;
     struct sky_upstream_config upstream;
     struct sky_route_config route;
-    struct sky_address servers[2]; /* [0] is the app; [1] as set before the start */
+    struct sky_server_config servers[2]; /* [0] is the app; [1] as set before the start */
     const char *first_server; /* address text of a server to be tried before the app, or NULL */
     const char *route_path;   /* NULL: / */
     struct sky_site site;

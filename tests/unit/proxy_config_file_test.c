@@ -4,6 +4,10 @@
 
 #include "tests/fuzz/corpus.h"
 
+#define UPSTREAM_MEMBERS                                                  \
+    "{servers: [ADDR, ...], balance: WORD, max_fails: NUMBER, ...}: see " \
+    "\"Upstreams\" in the reference"
+#define SERVER_MEMBERS "ADDR, or {address: ADDR, weight: NUMBER, backup: on}"
 #define TLS_MEMBERS                                                                        \
     "{certificate: FILE, key: FILE, certificates: [{certificate: FILE, key: FILE}, ...], " \
     "client_ca: FILE, client_auth: require or optional, hsts: VALUE}"
@@ -112,14 +116,25 @@ static const struct mistake {
     {"upstreams: [app]\n",
      "shop.yaml:1:12: upstreams: is no mapping; accepted: NAME: {servers: [ADDR, ...]}\n"},
     {"upstreams: {app: \"a:1\"}\n",
-     "shop.yaml:1:18: upstreams.app: is no mapping; accepted: {servers: [ADDR, ...], max_fails: "
-     "NUMBER, fail_timeout: TIME}\n"},
+     "shop.yaml:1:18: upstreams.app: is no mapping; accepted: " UPSTREAM_MEMBERS "\n"},
     {"upstreams: {app: {servers: [\"a:1\"], max_fails: few}}\n",
      "shop.yaml:1:48: upstreams.app.max_fails: \"few\" is no number; accepted: a number, 0 to "
      "1000\n"},
     {"upstreams: {app: {server: \"a:1\"}}\n",
-     "shop.yaml:1:19: upstreams.app.server: unknown option; accepted: {servers: [ADDR, ...], "
-     "max_fails: NUMBER, fail_timeout: TIME}; did you mean servers?\n"},
+     "shop.yaml:1:19: upstreams.app.server: unknown option; accepted: " UPSTREAM_MEMBERS
+     "; did you mean servers?\n"},
+    {"upstreams: {app: {balance: least_conn}}\n",
+     "shop.yaml:1:18: upstreams.app: \"servers\" is missing; accepted: " UPSTREAM_MEMBERS "\n"},
+    {"upstreams: {app: {servers: [\"a:1\"], balance: random}}\n",
+     "shop.yaml:1:46: upstreams.app.balance: \"random\" is not one of the words; accepted: "
+     "round_robin, least_conn\n"},
+    {"upstreams: {app: {servers: [{address: \"a:1\", weight: 0}]}}\n",
+     "shop.yaml:1:54: upstreams.app.weight: \"0\" is too small; accepted: a number, 1 to 1000\n"},
+    {"upstreams: {app: {servers: [{adress: \"a:1\"}]}}\n",
+     "shop.yaml:1:30: upstreams.app.adress: unknown option; accepted: " SERVER_MEMBERS
+     "; did you mean address?\n"},
+    {"upstreams: {app: {servers: [{weight: 2}]}}\n",
+     "shop.yaml:1:29: upstreams.app: \"address\" is missing; accepted: " SERVER_MEMBERS "\n"},
     {"upstreams: {app: {servers: []}}\n",
      "shop.yaml:1:28: upstreams.app: is empty; accepted: [ADDR, ...]\n"},
     {"upstreams: {app: {servers: [a]}}\n", "shop.yaml:1:29: upstreams.app: \"a\" has no port; "
@@ -183,7 +198,9 @@ static const char whole[] =
     "  - {path: /rep, upstream: b}\n"
     "upstreams:\n"
     "  app: {servers: [\"unix:/run/app.sock\", \":8000\"], fail_timeout: 1m}\n"
-    "  b: {servers: \"b:1\"}\n"
+    "  b:\n"
+    "    servers: [\"b:1\", {address: \"b:2\", weight: 3}, {address: \"b:3\", backup: on}]\n"
+    "    balance: least_conn\n"
     "agent:\n"
     "  service: shop\n"
     "  trust_incoming: [10.0.0.0/8, unix]\n"
@@ -215,7 +232,15 @@ static void test_whole(void **state)
     assert_int_equal(config->upstreams[0].server_count, 2);
     assert_int_equal(config->upstreams[0].max_fails, 3);
     assert_int_equal(config->upstreams[0].fail_timeout_ms, 60000);
-    assert_string_equal(config->upstreams[0].servers[1].text, "127.0.0.1:8000");
+    assert_string_equal(config->upstreams[0].servers[1].address.text, "127.0.0.1:8000");
+    const struct sky_upstream_config *b = &config->upstreams[1];
+    assert_int_equal(b->balance, SKY_BALANCE_LEAST_CONN);
+    assert_int_equal(b->server_count, 3);
+    assert_int_equal(b->servers[0].weight, 1);
+    assert_int_equal(b->servers[1].weight, 3);
+    assert_string_equal(b->servers[1].address.text, "b:2");
+    assert_false(b->servers[1].backup);
+    assert_true(b->servers[2].backup);
     assert_int_equal(config->route_count, 3); /* longest prefix first */
     assert_string_equal(config->routes[0].path, "/reports/");
     assert_string_equal(config->routes[1].path, "/rep");

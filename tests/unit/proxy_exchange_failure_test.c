@@ -107,7 +107,7 @@ static void test_next_server_takes_over(void **state)
         send_text(app, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
         expect_response(client, 200, "hi");
         struct notes notes = bench_notes(i);
-        assert_string_equal(notes.address, bench->servers[1].text);
+        assert_string_equal(notes.address, bench->servers[1].address.text);
         close(app);
         close(client);
     }
@@ -221,7 +221,7 @@ static void test_connect_timeout(void **state)
     bench->config.timeouts.connect_ms = 100;
     bench_start(bench, false);
     listen(bench->app_fd, 0);
-    struct sockaddr_in *address = (struct sockaddr_in *)&bench->servers[0].sockaddr;
+    struct sockaddr_in *address = (struct sockaddr_in *)&bench->servers[0].address.sockaddr;
     for (int i = 0; i < 8; ++i) {
         fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         connect(fds[i], (struct sockaddr *)address, sizeof(*address));

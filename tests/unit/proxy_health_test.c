@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which servers are passed over, and for how long. */
+#include "proxy/back/balance.h"
 #include "proxy/back/health.h"
 
 #include <setjmp.h>
@@ -15,7 +16,7 @@ struct fixture {
     h2o_globalconf_t globalconf;
     h2o_context_t ctx;
     struct sky_config config;
-    struct sky_address addresses[COUNT];
+    struct sky_server_config servers[COUNT];
     struct sky_upstream_config upstream_config;
     struct sky_counters counters;
     struct sky_upstream *upstream;
@@ -29,10 +30,12 @@ static struct fixture *set_up(uint32_t max_fails)
     h2o_config_register_host(&fixture->globalconf, h2o_iovec_init(H2O_STRLIT("default")), 65535);
     h2o_context_init(&fixture->ctx, h2o_evloop_create(), &fixture->globalconf);
     h2o_evloop_run(fixture->ctx.loop, 0); /* sets its clock */
-    for (size_t i = 0; i < COUNT; ++i)
-        assert_null(sky_address_parse("unix:/app", &fixture->addresses[i]));
+    for (size_t i = 0; i < COUNT; ++i) {
+        assert_null(sky_address_parse("unix:/app", &fixture->servers[i].address));
+        fixture->servers[i].weight = 1;
+    }
     fixture->upstream_config = (struct sky_upstream_config){.name = (char *)(uintptr_t) "app",
-                                                            .servers = fixture->addresses,
+                                                            .servers = fixture->servers,
                                                             .server_count = COUNT,
                                                             .max_fails = max_fails,
                                                             .fail_timeout_ms = 1000};
@@ -47,7 +50,7 @@ static void tear_down(struct fixture *fixture)
 
     sky_upstream_destroy(fixture->upstream);
     for (size_t i = 0; i < COUNT; ++i)
-        sky_address_fini(&fixture->addresses[i]);
+        sky_address_fini(&fixture->servers[i].address);
     h2o_context_dispose(&fixture->ctx);
     h2o_evloop_destroy(loop);
     h2o_config_dispose(&fixture->globalconf);
@@ -57,7 +60,7 @@ static void tear_down(struct fixture *fixture)
 static void expect_turns(struct fixture *fixture, const char *turns)
 {
     for (; *turns != '\0'; ++turns)
-        assert_ptr_equal(sky_upstream_choose(fixture->upstream),
+        assert_ptr_equal(sky_balance_choose(fixture->upstream, 0),
                          &fixture->upstream->servers[*turns - 'a']);
 }
 
@@ -80,8 +83,6 @@ static void a_server_is_down_after_max_fails(void **state)
     expect_turns(fixture, "abc");
     sky_health_failed(b, SKY_FAILURE_CLOSED);
     expect_turns(fixture, "acac");
-    assert_ptr_equal(sky_health_next(&fixture->upstream->servers[0]),
-                     &fixture->upstream->servers[2]);
     assert_int_equal(sky_counter_read(&fixture->counters, SKY_COUNT_upstream_down), 1);
     age(b, 1000);
     expect_turns(fixture, "abc");
@@ -118,8 +119,8 @@ static void when_all_are_down_all_are_tried(void **state)
     for (size_t i = 0; i < COUNT; ++i)
         sky_health_failed(&fixture->upstream->servers[i], SKY_FAILURE_CONNECT_TIMEOUT);
     for (int i = 0; i < COUNT; ++i) {
-        struct sky_upstream_server *server = sky_upstream_choose(fixture->upstream);
-        assert_ptr_not_equal(sky_upstream_choose(fixture->upstream), server);
+        struct sky_upstream_server *server = sky_balance_choose(fixture->upstream, 0);
+        assert_ptr_not_equal(sky_balance_choose(fixture->upstream, 0), server);
     }
     sky_health_answered(&fixture->upstream->servers[1]);
     expect_turns(fixture, "bbb");

@@ -15,9 +15,10 @@ void upstream_fixture_init(struct upstream_fixture *fixture, const char *address
     h2o_config_init(&fixture->globalconf);
     h2o_config_register_host(&fixture->globalconf, h2o_iovec_init(H2O_STRLIT("default")), 65535);
     h2o_context_init(&fixture->ctx, h2o_evloop_create(), &fixture->globalconf);
-    assert_null(sky_address_parse(address, &fixture->address));
+    assert_null(sky_address_parse(address, &fixture->server_config.address));
+    fixture->server_config.weight = 1;
     fixture->upstream_config = (struct sky_upstream_config){
-        .name = (char *)(uintptr_t) "app", .servers = &fixture->address, .server_count = 1};
+        .name = (char *)(uintptr_t) "app", .servers = &fixture->server_config, .server_count = 1};
     fixture->config.timeouts.connect_ms = 10000;
     fixture->config.timeouts.response_ms = response_ms;
     fixture->config.timeouts.upstream_idle_ms = 1000;
@@ -34,7 +35,7 @@ void upstream_fixture_fini(struct upstream_fixture *fixture)
     h2o_context_dispose(&fixture->ctx);
     h2o_evloop_destroy(loop);
     h2o_config_dispose(&fixture->globalconf);
-    sky_address_fini(&fixture->address);
+    sky_address_fini(&fixture->server_config.address);
 }
 
 struct sky_upstream_conn *upstream_fixture_pair(struct upstream_fixture *fixture, int *fd)

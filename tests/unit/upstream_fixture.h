@@ -12,7 +12,7 @@ struct upstream_fixture {
     h2o_globalconf_t globalconf;
     h2o_context_t ctx;
     struct sky_config config; /* connect 10 s, idle 1 s; response as given */
-    struct sky_address address;
+    struct sky_server_config server_config;
     struct sky_upstream_config upstream_config;
     struct sky_counters counters;
     struct sky_upstream *upstream;

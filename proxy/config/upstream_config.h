@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the configuration says of an upstream. Every scalar field has one row in
+ * proxy/config/upstream_options.def. Times in ms; texts are heap, owned, "" for none. */
+#ifndef SKY_PROXY_CONFIG_UPSTREAM_CONFIG_H
+#define SKY_PROXY_CONFIG_UPSTREAM_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/address.h"
+
+enum sky_balance { SKY_BALANCE_ROUND_ROBIN, SKY_BALANCE_LEAST_CONN };
+enum sky_switch { SKY_SWITCH_AUTO, SKY_SWITCH_ON, SKY_SWITCH_OFF };
+
+struct sky_server_config {
+    struct sky_address address;
+    uint32_t weight; /* at least 1 */
+    bool backup;     /* gets requests only while no other server can */
+};
+
+struct sky_upstream_config {
+    char *name;
+    struct sky_server_config *servers;
+    size_t server_count;
+    enum sky_balance balance;
+    uint32_t max_fails;       /* after so many a server is passed over; 0: never */
+    uint32_t fail_timeout_ms; /* for so long, and within so long they count */
+};
+
+#endif

@@ -141,6 +141,7 @@ def test_stop_restores_the_originals() -> None:
         "_find_error_handler",
         "__call__",
         "get_response",
+        "get_response_async",
         "process_exception_by_middleware",
         "send",
         "urlopen",

@@ -37,8 +37,10 @@ def start() -> None:
             log.logger.setLevel(config.log_level)
         context.configure(config)
         http_exits.configure(config.ignored_methods)
-        for name, module in PLUGINS.items():
-            if not config.disables(name):
+        for name, modules in PLUGINS.items():
+            if config.disables(name):
+                continue
+            for module in (modules,) if isinstance(modules, str) else modules:
                 _hook.when_imported(module, lambda name=name: _install(name))  # type: ignore[misc]
     except Exception:
         log.internal_error("agent.start()")

@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from time import perf_counter_ns, time_ns
-from typing import Any, Callable, ClassVar
+from typing import Any, Callable
 
 from skystitch import errors, log, token, wire
 from skystitch.channel import FOREIGN, SENT, Channels, losses
@@ -99,9 +99,9 @@ class Recording(Scope):
 
     What __init__ does not set stays at the class's values until something is noted."""
 
-    component: ClassVar[int]
+    component: int
     #: Names the app's span when no view was reached.
-    entry_point: ClassVar[str]
+    entry_point: str
 
     streams = False  # the body is made while it is sent, see expect_stream
     answered = False
@@ -121,9 +121,10 @@ class Recording(Scope):
     _correlation: dict[str, str] | None = None  # once the app has set something
 
     def __init__(
-        self, environ: Environ, start_response: StartResponse, field: str, clock: int
+        self, environ: Environ, start_response: Callable[..., Any], field: str, clock: int
     ) -> None:
-        """field: the request's sw8-stitch. clock: perf_counter_ns() when the request began."""
+        """field: the request's sw8-stitch. clock: perf_counter_ns() when the request began.
+        start_response: the server's, or its `send` under ASGI."""
         self.environ = environ
         self.server = start_response
         self._field = field

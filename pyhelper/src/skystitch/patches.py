@@ -24,6 +24,10 @@ class Patches:
         self._replaced.append((owner, name, vars(owner).get(name), wrapper))
         setattr(owner, name, wrapper)
 
+    def has(self, owner: Any, name: str) -> bool:
+        """Whether owner.name is replaced already."""
+        return any(item[0] is owner and item[1] == name for item in self._replaced)
+
     def restore(self) -> None:
         """Puts the originals back, the last replaced first. What somebody else has wrapped in the
         meantime stays with them."""

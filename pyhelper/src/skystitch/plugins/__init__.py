@@ -2,10 +2,14 @@
 """The plugins: each has install(), which raises NotAvailable for a version it cannot work with, and
 uninstall(), which restores the originals. They are imported with their framework, not before."""
 
-#: A plugin's name, as SW_AGENT_DISABLE_PLUGINS knows it -> the module whose import it waits for.
-PLUGINS = {
+from __future__ import annotations
+
+#: A plugin's name, as SW_AGENT_DISABLE_PLUGINS knows it -> the module whose import it waits for, or
+#: several: it is then asked to install() what is there after each.
+PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_aiohttp": "aiohttp",
-    "sw_django": "django.core.handlers.wsgi",
+    "sw_django": ("django.core.handlers.wsgi", "django.core.handlers.asgi"),
+    "sw_fastapi": "starlette.applications",
     "sw_flask": "flask",
     "sw_http_client": "http.client",
     "sw_httpx": "httpx",

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Django 3.2 and later under WSGI: the app's span is get_response, its name the view's, its route
-that of the resolver.
+"""Django 3.2 and later under WSGI and ASGI: the app's span is get_response, its name the view's,
+its route that of the resolver.
 
-What is replaced: WSGIHandler.__call__, BaseHandler.get_response, and
-BaseHandler.process_exception_by_middleware, which sees what leaves a view. Django tells of the
-exceptions that nobody handles by its signal.
+What is replaced: WSGIHandler.__call__ and ASGIHandler.__call__, BaseHandler.get_response and its
+asynchronous twin, and BaseHandler.process_exception_by_middleware, which sees what leaves a view.
+Django tells of the exceptions that nobody handles by its signal.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from time import perf_counter_ns
 from typing import Any, Callable
 
 from skystitch import errors, log, wire
+from skystitch.asgi import AsgiRecording, wrap_app
 from skystitch.context import (
     FIELD,
     MARK,
@@ -44,33 +45,61 @@ class DjangoRecording(Recording):
     request: Any = None  # until the handler has made it
 
     def route(self, status: str) -> wire.Route:
-        match = getattr(self.request, "resolver_match", None)
-        if match is None:
-            return _routes.without_rule(status, self.environ)
-        environ = self.environ
-        method, script_name = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "")
-        key = (match.func, match.route, method, script_name)
-        try:
-            return _routes[key]
-        except TypeError:
-            return _routes.make(key)
+        return _find_route(self.request, status, self.environ)
+
+
+class DjangoAsgiRecording(AsgiRecording):
+    """A request in a Django app under ASGI."""
+
+    component = COMPONENT
+    entry_point = "django.core.handlers.base.BaseHandler.get_response_async"
+    request: Any = None
+
+    def route(self, status: str) -> wire.Route:
+        return _find_route(self.request, status, self.environ)
+
+    def makes_a_stream(self, status: int, headers: Any) -> bool:
+        return self.streams  # Django's response has told
+
+
+_RECORDINGS = (DjangoRecording, DjangoAsgiRecording)
+
+
+def _find_route(request: Any, status: str, environ: Environ) -> wire.Route:
+    match = getattr(request, "resolver_match", None)
+    if match is None:
+        return _routes.without_rule(status, environ)
+    method, script_name = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "")
+    key = (match.func, match.route, method, script_name)
+    try:
+        return _routes[key]
+    except TypeError:  # a view that cannot be hashed
+        return _routes.make(key)
 
 
 def install() -> None:
-    if _patches:
-        return
-    import django  # the app has imported it
+    """Instruments what of Django the app has imported so far; called again when there is more."""
+    import django
     from django.core.handlers.base import BaseHandler
-    from django.core.handlers.wsgi import WSGIHandler
     from django.core.signals import got_request_exception
 
     if django.VERSION[:2] < _MIN_VERSION:
         raise NotAvailable(f"Django {django.get_version()} is older than 3.2")
-    require(BaseHandler, "get_response", "process_exception_by_middleware")
-    _patches.wrap(WSGIHandler, "__call__", _wrap_call)
-    _patches.wrap(BaseHandler, "get_response", _wrap_get_response)
-    _patches.wrap(BaseHandler, "process_exception_by_middleware", _wrap_process_exception)
-    got_request_exception.connect(_on_unhandled)
+    if not _patches:
+        names = ("get_response", "get_response_async", "process_exception_by_middleware")
+        require(BaseHandler, *names)
+        _patches.wrap(BaseHandler, "get_response", _wrap_get_response)
+        _patches.wrap(BaseHandler, "get_response_async", _wrap_get_response_async)
+        _patches.wrap(BaseHandler, "process_exception_by_middleware", _wrap_process_exception)
+        got_request_exception.connect(_on_unhandled)
+    _instrument("django.core.handlers.wsgi", "WSGIHandler", _wrap_call)
+    _instrument("django.core.handlers.asgi", "ASGIHandler", wrap_app(DjangoAsgiRecording))
+
+
+def _instrument(module: str, handler: str, wrap: Callable[[Any], Any]) -> None:
+    kind = getattr(sys.modules.get(module), handler, None)
+    if kind is not None and not _patches.has(kind, "__call__"):
+        _patches.wrap(kind, "__call__", wrap)
 
 
 def uninstall() -> None:
@@ -109,12 +138,7 @@ def _wrap_call(original: WsgiApp) -> WsgiApp:
 
 def _wrap_get_response(original: Callable[..., Any]) -> Callable[..., Any]:
     def get_response(handler: Any, request: Any) -> Any:
-        recording = current.get()
-        if type(recording) is DjangoRecording and recording.request is None:
-            recording.request = request
-            recording.restart_clock()
-        else:
-            recording = None
+        recording = _begin_span(request)
         try:
             response = original(handler, request)
         except BaseException as error:
@@ -125,6 +149,31 @@ def _wrap_get_response(original: Callable[..., Any]) -> Callable[..., Any]:
         return response
 
     return get_response
+
+
+def _wrap_get_response_async(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def get_response_async(handler: Any, request: Any) -> Any:
+        recording = _begin_span(request)
+        try:
+            response = await original(handler, request)
+        except BaseException as error:
+            errors.forget_own_frame(error)
+            raise
+        if recording is not None and _is_stream(response):
+            recording.expect_stream()
+        return response
+
+    return get_response_async
+
+
+def _begin_span(request: Any) -> Any:
+    """The recording of a request that reaches the app."""
+    recording: Any = current.get()
+    if type(recording) not in _RECORDINGS or recording.request is not None:
+        return None
+    recording.request = request
+    recording.restart_clock()
+    return recording
 
 
 def _is_stream(response: Any) -> bool:

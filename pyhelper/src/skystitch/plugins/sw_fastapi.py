@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starlette and FastAPI: the app's span is the app's call, its name the endpoint's, its route that
+of the Route below the Mounts that lead to it.
+
+What is replaced: Starlette.__call__; handle() of the kinds of routes, where a route that was chosen
+is about to be used; and the look-up of exception handlers, which sees each exception that leaves
+an endpoint and through which none passes. What fails outside of the endpoints is seen when the
+server error is answered.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable
+from typing import Any, Callable
+
+from skystitch import log, wire
+from skystitch.asgi import AsgiRecording, AsgiScope, Receive, Send, wrap_app
+from skystitch.context import MARK, Environ, current
+from skystitch.patches import Patches, require
+from skystitch.routes import RouteCache
+
+COMPONENT = 7014
+
+_patches = Patches()
+_routes = RouteCache(COMPONENT, str)
+_http_exception: type[BaseException]
+
+Handle = Callable[[Any, AsgiScope, Receive, Send], Awaitable[None]]
+
+
+class StarletteRecording(AsgiRecording):
+    """A request in a Starlette app."""
+
+    component = COMPONENT
+    entry_point = "starlette.applications.Starlette.__call__"
+
+    mount = ""
+    rule: str | None = None
+    view: Any = None
+
+    def __init__(self, scope: AsgiScope, environ: Environ, send: Send, clock: int) -> None:
+        super().__init__(scope, environ, send, clock)
+        self.scope = scope
+
+    def route(self, status: str) -> wire.Route:
+        if self.rule is None:
+            # FastAPI's routes handle by themselves what comes through an included router.
+            route = self.scope.get("route")
+            if _is_included(self.scope, route):
+                self.choose(route)
+        rule = self.rule
+        if rule is None:
+            if not self.mount:
+                return _routes.without_rule(status, self.environ)
+            rule = "/*"
+        environ = self.environ
+        key = (self.view, self.mount + rule, environ["REQUEST_METHOD"], environ["SCRIPT_NAME"])
+        try:
+            return _routes[key]
+        except TypeError:  # a view that cannot be hashed
+            return _routes.make(key)
+
+    def choose(self, route: Any) -> None:
+        """The route is about to be used."""
+        if _is_included(self.scope, route):
+            route = _included(self.scope)  # with the prefixes of the routers
+        self.rule = route.path
+        methods = getattr(route, "methods", None)
+        if not methods or self.environ["REQUEST_METHOD"] in methods:
+            self.view = route.endpoint  # else it is not reached: 405
+
+
+def _included(scope: AsgiScope) -> Any:
+    told = scope.get("fastapi")
+    return told.get("effective_route_context") if isinstance(told, dict) else None
+
+
+def _is_included(scope: AsgiScope, route: Any) -> bool:
+    included = _included(scope)
+    return included is not None and getattr(included, "original_route", None) is route
+
+
+def install() -> None:
+    if _patches:
+        return
+    import starlette.applications  # the app has imported it
+    import starlette.exceptions
+    import starlette.requests
+    import starlette.routing
+    import starlette.websockets
+
+    global _http_exception
+    _http_exception = starlette.exceptions.HTTPException
+    gone: list[type[BaseException]] = [starlette.websockets.WebSocketDisconnect]
+    if hasattr(starlette.requests, "ClientDisconnect"):
+        gone.append(starlette.requests.ClientDisconnect)
+    StarletteRecording.departures = tuple(gone)
+    routing = starlette.routing
+    for kind in (routing.Route, routing.WebSocketRoute, routing.Mount):
+        require(kind, "handle")
+    owner, name = _find_lookup()
+    _patches.wrap(starlette.applications.Starlette, "__call__", wrap_app(StarletteRecording))
+    _patches.wrap(routing.Route, "handle", _wrap_route)
+    _patches.wrap(routing.WebSocketRoute, "handle", _wrap_route)
+    _patches.wrap(routing.Mount, "handle", _wrap_mount)
+    _patches.wrap(owner, name, _wrap_lookup)
+
+
+def uninstall() -> None:
+    _patches.restore()
+    _routes.clear()
+
+
+def _find_lookup() -> tuple[Any, str]:
+    """Where this Starlette looks for the handler of an exception."""
+    name = "_lookup_exception_handler"
+    module = sys.modules.get("starlette._exception_handler")
+    if module is not None and hasattr(module, name):
+        return module, name
+    from starlette.middleware.exceptions import ExceptionMiddleware  # before 0.28
+
+    require(ExceptionMiddleware, name)
+    return ExceptionMiddleware, name
+
+
+def _wrap_route(original: Handle) -> Handle:
+    def handle(route: Any, scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
+        recording = scope.get(MARK)
+        if type(recording) is StarletteRecording and recording.rule is None:
+            try:
+                recording.choose(route)
+            except Exception:
+                log.internal_error("sw_fastapi route")
+        return original(route, scope, receive, send)
+
+    return handle
+
+
+def _wrap_mount(original: Handle) -> Handle:
+    def handle(mount: Any, scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
+        recording = scope.get(MARK)
+        if type(recording) is StarletteRecording and recording.rule is None:
+            recording.mount += mount.path
+        return original(mount, scope, receive, send)
+
+    return handle
+
+
+def _wrap_lookup(original: Callable[..., Any]) -> Callable[..., Any]:
+    def lookup(owner: Any, exception: BaseException) -> Any:
+        try:
+            recording = current.get()
+            if type(recording) is StarletteRecording:
+                recording.note(exception, is_answer=isinstance(exception, _http_exception))
+        except Exception:
+            log.internal_error("sw_fastapi note")
+        return original(owner, exception)
+
+    return lookup

@@ -20,11 +20,12 @@ def snapshot():
     seen = {}
     roots = {name.partition(".")[0] for name in modules}
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] not in roots | {"http", "urllib"} or not isinstance(module, types.ModuleType):
+        if name.partition(".")[0] not in roots or not isinstance(module, types.ModuleType):
             continue
         for key, value in list(vars(module).items()):
             seen[f"{name}.{key}"] = value
-            if issubclass(type(value), type) and value.__module__ == name:  # no lazy object is woken
+            # Not isinstance(): no lazy object is to be woken.
+            if issubclass(type(value), type) and value.__module__ == name:
                 for inner, attribute in list(vars(value).items()):
                     seen[f"{name}.{key}.{inner}"] = attribute
     return seen

@@ -54,6 +54,10 @@ class AsgiRecording(Recording):
         # What the task was handling already, in an app of somebody who is handling something.
         self._handled = sys.exc_info()[1]
 
+    def note(self, error: BaseException, *, is_answer: bool = False) -> None:
+        if not self._is_departure(error):
+            super().note(error, is_answer=is_answer)
+
     # To be overridden where the framework knows better.
 
     def makes_a_stream(self, status: int, headers: Any) -> bool:
@@ -138,8 +142,7 @@ class AsgiRecording(Recording):
     def end_by(self, error: BaseException) -> None:
         """The app's call ended by an exception. Cancellation is the server's way to say that nobody
         waits for an answer."""
-        gone = self._is_left or isinstance(error, self.departures)
-        if gone or not isinstance(error, Exception):
+        if self._is_departure(error) or not isinstance(error, Exception):
             self.end()
         elif not self.answered:
             self.fail(error)
@@ -147,6 +150,9 @@ class AsgiRecording(Recording):
             self.end_stream(error)
         elif self._status < _SERVER_ERROR:
             count_lost()  # after a plain answer: in a background task, or while a file was sent
+
+    def _is_departure(self, error: BaseException) -> bool:
+        return self._is_left or isinstance(error, self.departures)
 
 
 def read_environ(scope: AsgiScope) -> Environ | None:

@@ -149,12 +149,21 @@ def _wrap_mount(original: Handle) -> Handle:
 
 def _wrap_lookup(original: Callable[..., Any]) -> Callable[..., Any]:
     def lookup(owner: Any, exception: BaseException) -> Any:
+        handler = original(owner, exception)
         try:
             recording = current.get()
             if type(recording) is StarletteRecording:
-                recording.note(exception, is_answer=isinstance(exception, _http_exception))
+                recording.note(exception, is_answer=_is_answer(exception, handler))
         except Exception:
             log.internal_error("sw_fastapi note")
-        return original(owner, exception)
+        return handler
 
     return lookup
+
+
+def _is_answer(exception: BaseException, handler: Any) -> bool:
+    """Whether the framework itself takes the exception as an answer, as 404 or 422."""
+    if isinstance(exception, _http_exception):
+        return True
+    module = getattr(handler, "__module__", None) or ""
+    return module.startswith(("fastapi.", "starlette."))

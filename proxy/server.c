@@ -21,6 +21,7 @@
 #include "proxy/exchange/exchange.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/front/tls.h"
+#include "proxy/limit/connection_limit.h"
 #include "proxy/route/route_rules.h"
 #include "proxy/trace/identity.h"
 #include "reporter/log.h"
@@ -82,6 +83,27 @@ static void raise_descriptor_limit(void)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+/* What the workers' clients share. */
+static int make_limits(struct sky_server *server)
+{
+    const struct sky_config *config = server->config;
+    struct rlimit descriptors = {.rlim_cur = 1024};
+    uint32_t max = config->limits.connections;
+    getrlimit(RLIMIT_NOFILE, &descriptors);
+    if (max == 0)
+        max = sky_connection_limit_auto(descriptors.rlim_cur, config->workers);
+    else if (max > descriptors.rlim_cur)
+        sky_log(SKY_LOG_WARN,
+                "limits.connections is %u, and the process may have %llu descriptors only", max,
+                (unsigned long long)descriptors.rlim_cur);
+    sky_body_budget_init(&server->body_budget, config->limits.buffered_bodies);
+    server->connection_limit =
+        sky_connection_limit_new(max, config->limits.connections_per_address);
+    if (server->connection_limit == NULL)
+        sky_log(SKY_LOG_ERROR, "cannot start: memory is out");
+    return server->connection_limit != NULL ? 0 : -1;
 }
 
 /* Waits where the loop must not, then tells it. */
@@ -316,7 +338,7 @@ int sky_server_check(const struct sky_config *config)
 static int make_workers(struct sky_server *server)
 {
     struct sky_worker_shared shared = {server->reporter, &server->sampling, server->access_log,
-                                       &server->body_budget};
+                                       &server->body_budget, server->connection_limit};
     server->workers = h2o_mem_alloc(server->config->workers * sizeof(*server->workers));
     for (; server->worker_count < server->config->workers; ++server->worker_count) {
         struct sky_worker *worker =
@@ -367,6 +389,7 @@ static void destroy(struct sky_server *server)
     free(server->listeners);
     close_admin(server);
     sky_site_fini(&server->site);
+    sky_connection_limit_destroy(server->connection_limit);
     sky_access_log_destroy(server->access_log);
     sky_reporter_destroy(server->reporter);
 }
@@ -382,14 +405,13 @@ int sky_server_run(const struct sky_config *config)
         sky_log(SKY_LOG_ERROR, "cannot start: %s", strerror(errno));
         return 1;
     }
-    sky_body_budget_init(&server.body_budget, config->limits.buffered_bodies);
     sky_site_init(&server.site);
     sky_exchange_register(server.site.path);
     warn_of_folders(config);
     int status = 1;
     if (open_admin(&server, signal_fd) == 0 && open_listeners(&server) == 0 &&
-        sky_access_log_open(&server.access_log, config) == 0 && make_workers(&server) == 0 &&
-        start_threads(&server) == 0) {
+        sky_access_log_open(&server.access_log, config) == 0 && make_limits(&server) == 0 &&
+        make_workers(&server) == 0 && start_threads(&server) == 0) {
         run_until_finished(&server);
         status = 0;
     }

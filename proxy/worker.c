@@ -13,6 +13,7 @@
 #include "proxy/back/upstream.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/front/tls.h"
+#include "proxy/limit/admission.h"
 #include "proxy/route/route.h"
 #include "proxy/stitch/stitch.h"
 #include "reporter/log.h"
@@ -25,9 +26,8 @@ static void pause_accepting(struct sky_worker *worker)
 {
     static struct sky_log_limit limit;
     sky_count(&worker->counters, SKY_COUNT_accepts_failed);
-    sky_log_limited(&limit, SKY_LOG_ERROR,
-                    "cannot accept a connection: no file descriptors left; raise the limit "
-                    "(ulimit -n, LimitNOFILE=)");
+    sky_log_limited(&limit, SKY_LOG_ERROR, "cannot accept a connection: %s%s", strerror(errno),
+                    errno == EMFILE ? "; raise the limit (ulimit -n, LimitNOFILE=)" : "");
     for (size_t i = 0; i < worker->listener_count; ++i)
         h2o_socket_read_stop(worker->listeners[i].sock);
     if (!h2o_timeout_is_linked(&worker->accept_pause))
@@ -39,12 +39,13 @@ static bool accept_one(const struct sky_worker_listener *listener)
     struct sky_worker *worker = listener->worker;
     h2o_socket_t *sock = h2o_evloop_socket_accept(listener->sock);
     if (sock == NULL) {
-        if (errno == EMFILE || errno == ENFILE)
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             pause_accepting(worker);
         return false;
     }
     sky_count(&worker->counters, SKY_COUNT_connections);
-    sky_front_accept_at(worker->front, sock, listener->config, listener->tls);
+    if (sky_admit(worker, sock, listener->config))
+        sky_front_accept_at(worker->front, sock, listener->config, listener->tls);
     return true;
 }
 
@@ -254,6 +255,7 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   .sampling = shared->sampling,
                                   .access_pen = sky_access_log_pen(shared->access_log, index)};
     sky_ids_init(&worker->ids, entropy);
+    worker->connection_limit = shared->connection_limit;
     sky_body_share_init(&worker->bodies, shared->body_budget);
     sem_init(&worker->reached, 0, 0);
     sem_init(&worker->allowed, 0, 0);

@@ -19,6 +19,7 @@
 
 struct sky_access_log;
 struct sky_access_pen;
+struct sky_connection_limit;
 struct sky_front;
 struct sky_sampling_window;
 struct sky_stitch;
@@ -42,9 +43,10 @@ struct sky_worker {
     struct sky_ids ids;
     struct sky_reporter *reporter;
     struct sky_ring *ring;
-    struct sky_sampling_window *sampling; /* of all workers */
-    struct sky_access_pen *access_pen;    /* NULL: no access log */
-    struct sky_body_share bodies;         /* of limits.buffered_bodies */
+    struct sky_sampling_window *sampling;          /* of all workers */
+    struct sky_access_pen *access_pen;             /* NULL: no access log */
+    struct sky_body_share bodies;                  /* of limits.buffered_bodies */
+    struct sky_connection_limit *connection_limit; /* of all workers */
     struct sky_front *front;
     struct sky_tunnels tunnels;
     struct sky_stitch *stitch;       /* NULL in gateway mode */
@@ -71,6 +73,7 @@ struct sky_worker_shared {
     struct sky_sampling_window *sampling;
     struct sky_access_log *access_log; /* NULL: none */
     struct sky_body_budget *body_budget;
+    struct sky_connection_limit *connection_limit;
 };
 
 /* sky_worker_of: the worker that a request belongs to. */

@@ -141,7 +141,11 @@ struct sky_config {
         size_t header; /* of the whole head */
         uint32_t header_fields;
         size_t body;
-        size_t buffered_bodies; /* of all requests together */
+        size_t body_rate;                 /* bytes a second, on average; 0: any */
+        size_t answer_rate;               /* bytes a second; 0: any */
+        uint32_t connections;             /* 0: auto, see connection_limit.h */
+        uint32_t connections_per_address; /* 0: any number */
+        size_t buffered_bodies;           /* of all requests together */
     } limits;
     struct {
         size_t memory;   /* of one request's body before it goes to a file */

@@ -21,6 +21,7 @@ enum sky_failure sky_failure_of_body(enum sky_refusal refusal)
     switch (refusal) {
     case SKY_REFUSAL_chunk:
         return SKY_FAILURE_BODY_MALFORMED;
+    case SKY_REFUSAL_body_rate:
     case SKY_REFUSAL_body_timeout:
         return SKY_FAILURE_BODY_TIMEOUT;
     case SKY_REFUSAL_body_size:

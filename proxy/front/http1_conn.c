@@ -224,12 +224,13 @@ void sky_conn_on_write_timeout(h2o_timeout_entry_t *entry)
     int unsent = 0;
 
     ioctl(h2o_socket_get_fd(conn->sock), SIOCOUTQ, &unsent);
-    int64_t taken = conn->io->handed_over(conn) - unsent;
-    if (taken > conn->taken_bytes) {
+    int64_t taken = conn->io->handed_over(conn) - unsent, progress = taken - conn->taken_bytes;
+    if (progress > 0 && (uint64_t)progress * 1000 >=
+                            conn->front->answer_rate * conn->front->write_timeout.timeout) {
         conn->taken_bytes = taken;
         sky_conn_set_timer(conn, &conn->front->write_timeout, sky_conn_on_write_timeout);
         return;
     }
-    sky_conn_count(conn, SKY_COUNT_cut_write_timeout);
+    sky_conn_count(conn, progress > 0 ? SKY_COUNT_cut_answer_rate : SKY_COUNT_cut_write_timeout);
     sky_conn_reset(conn);
 }

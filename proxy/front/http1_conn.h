@@ -41,6 +41,7 @@ struct sky_front {
     struct sky_access_pen *access_pen;           /* NULL: none */
     struct sky_head_limits limits;
     struct sky_body_settings body;
+    uint64_t body_rate, answer_rate; /* bytes a second, 0: any */
     /* one list a duration */
     h2o_timeout_t handshake_timeout, idle_timeout, head_timeout, body_timeout, write_timeout,
         linger_timeout, drain_timeout;
@@ -103,7 +104,8 @@ struct sky_conn {
     /* all that follows is cleared for each request */
     struct sky_head_scan scan;
     bool chunked;
-    uint64_t body_left; /* of a body with Content-Length */
+    uint64_t body_left;     /* of a body with Content-Length */
+    uint64_t body_began_ms; /* loop time */
     struct sky_chunked decoder;
     struct sky_body_buffer body;
     enum sky_refusal refusal; /* of the body */

@@ -56,6 +56,8 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
                                              config->limits.header_fields};
     front->body = (struct sky_body_settings){
         config->limits.body, config->buffer.memory, config->buffer.directory, NULL, open, write};
+    front->body_rate = config->limits.body_rate;
+    front->answer_rate = config->limits.answer_rate;
     front->fields = h2o_mem_alloc(sizeof *front->fields * config->limits.header_fields);
     h2o_linklist_init_anchor(&front->conns);
     h2o_timeout_init(ctx->loop, &front->handshake_timeout, config->timeouts.handshake_ms);
@@ -107,6 +109,17 @@ void sky_front_drain(struct sky_front *front)
         else if (conn->state == SKY_CONN_LINGER)
             sky_conn_wait_for_silence(conn);
     }
+}
+
+bool sky_front_close_oldest_idle(struct sky_front *front)
+{
+    h2o_linklist_t *oldest = front->idle_timeout._entries.next;
+
+    if (oldest == &front->idle_timeout._entries)
+        return false;
+    h2o_timeout_entry_t *timer = H2O_STRUCT_FROM_MEMBER(h2o_timeout_entry_t, _link, oldest);
+    sky_conn_close(H2O_STRUCT_FROM_MEMBER(struct sky_conn, timer, timer));
+    return true;
 }
 
 size_t sky_front_connection_count(const struct sky_front *front)

@@ -60,6 +60,10 @@ void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
  * way; others after the answer under way, which says Connection: close. */
 void sky_front_drain(struct sky_front *front);
 
+/* sky_front_close_oldest_idle: the connection that has waited for a request for longest; false when
+ * none does. */
+bool sky_front_close_oldest_idle(struct sky_front *front);
+
 /* sky_front_connection_count: any thread. */
 size_t sky_front_connection_count(const struct sky_front *front);
 

@@ -176,10 +176,23 @@ static bool read_chunked_body(struct sky_conn *conn)
     return got == SKY_CHUNKED_DONE && finish_body(conn);
 }
 
+/* The timer is for who sends nothing; this is for who sends a little, to hold a place. */
+static bool comes_too_slowly(const struct sky_conn *conn)
+{
+    const struct sky_front *front = conn->front;
+    uint64_t passed_ms = h2o_now(conn->super.ctx->loop) - conn->body_began_ms;
+    uint64_t received = conn->body.file_bytes + conn->body.memory_size + conn->sock->input->size;
+
+    return passed_ms > front->body_timeout.timeout &&
+           received * 1000 < front->body_rate * passed_ms;
+}
+
 static bool read_body(struct sky_conn *conn)
 {
     if (conn->sock->input->size == 0)
         return false;
+    if (comes_too_slowly(conn))
+        return refuse_body(conn, SKY_REFUSAL_body_rate);
     sky_conn_set_timer(conn, &conn->front->body_timeout, sky_conn_on_body_timeout);
     return conn->chunked ? read_chunked_body(conn) : read_sized_body(conn);
 }
@@ -192,6 +205,7 @@ static bool begin_body(struct sky_conn *conn, const struct sky_head *head)
     conn->chunked = head->chunked;
     conn->body_left = head->content_length;
     conn->req.timestamps.request_body_begin_at = conn->read_at;
+    conn->body_began_ms = h2o_now(conn->super.ctx->loop);
     sky_body_buffer_init(&conn->body, &conn->front->body);
     if (conn->front->body_limit != NULL)
         conn->body.limit_bytes = conn->front->body_limit(&conn->req);

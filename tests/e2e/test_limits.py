@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Too many connections, too much of a body, clients that are slow on purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import resource
+from typing import Any
+
+import pytest
+
+from harness import Exchange, Origin, RawClient, Skystitch, Stage, until
+
+GET = b"GET /users/7 HTTP/1.1\r\nHost: a\r\n\r\n"
+MIB = 1 << 20
+
+
+def proxy_with(stage: Stage, origin: Origin, **config: Any) -> Skystitch:
+    return Skystitch(stage, origin.address, config=config)
+
+
+def served(client: RawClient) -> bool:
+    client.send(GET)
+    return client.response()[0].status == 200
+
+
+# Connections.
+
+
+def test_oldest_idle_connection_makes_room(stage: Stage) -> None:
+    proxy = proxy_with(stage, Origin(stage), limits={"connections": 16})
+    with contextlib.ExitStack() as open_clients:
+        clients = [open_clients.enter_context(proxy.raw()) for _ in range(16)]
+        assert all(served(client) for client in clients)
+        # The first was idle for longest; a request makes it the youngest.
+        assert served(clients[0])
+        with proxy.raw() as late:
+            assert served(late)
+            assert clients[1].closed()
+            assert served(clients[0])
+    assert proxy.metric("skystitch_connections_displaced_total") == 1
+    assert proxy.metric("skystitch_connections_refused_total") == 0
+
+
+def test_connections_are_refused_when_none_is_idle(stage: Stage) -> None:
+    held: list[Exchange] = []
+    origin = Origin(stage, held.append)
+    proxy = proxy_with(stage, origin, limits={"connections": 16})
+    with contextlib.ExitStack() as open_clients:
+        clients = [open_clients.enter_context(proxy.raw()) for _ in range(16)]
+        for client in clients:
+            client.send(GET)
+        until(lambda: len(held) == 16, "the app has all requests")
+        with proxy.raw() as late:
+            answer, body = late.response()
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            assert body == b"Too many connections.\n"
+            assert late.closed()
+        for exchange in held:
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        assert all(client.response()[0].status == 200 for client in clients)
+    assert proxy.metric("skystitch_connections_refused_total", reason="limit") == 1
+    until(lambda: proxy.metric("skystitch_connections") == 0, "all are closed")
+
+
+def test_connections_of_one_address(stage: Stage) -> None:
+    proxy = proxy_with(stage, Origin(stage), limits={"connections_per_address": 2}, forwarded={"trust": "never"})
+    with proxy.raw() as first, proxy.raw() as second:
+        assert served(first)
+        assert served(second)
+        with proxy.raw() as third:
+            assert third.response()[0].status == 503
+        assert served(first)
+    until(lambda: proxy.metric("skystitch_connections") == 0, "both are closed")
+    with proxy.raw() as again:
+        assert served(again)
+    assert proxy.metric("skystitch_connections_refused_total", reason="address") == 1
+
+
+def test_a_trusted_peer_may_have_any_number(stage: Stage) -> None:
+    proxy = proxy_with(stage, Origin(stage), limits={"connections_per_address": 1})
+    with proxy.raw() as first, proxy.raw() as second:
+        assert served(first)
+        assert served(second)
+
+
+# Bodies.
+
+
+def test_all_bodies_share_a_budget(stage: Stage) -> None:
+    origin = Origin(stage)
+    proxy = proxy_with(stage, origin, limits={"buffered_bodies": "1MiB"})
+    head = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    with proxy.raw() as first, proxy.raw() as second:
+        first.send(head % (2 * MIB) + bytes(MIB * 3 // 4))
+        until(lambda: proxy.metric("skystitch_buffered_body_bytes") >= MIB * 3 // 4, "it is held")
+        second.send(head % MIB)
+        with contextlib.suppress(ConnectionError):
+            second.send(bytes(MIB // 2))
+        answer, body = second.response()
+        assert answer.status == 503
+        assert b"limits.buffered_bodies" in body
+    assert proxy.metric("skystitch_requests_refused_total", reason="body_budget") == 1
+    until(lambda: proxy.metric("skystitch_buffered_body_bytes") <= MIB // 2, "both are given back")
+    assert proxy.request("POST", "/", data=bytes(MIB // 2)).status_code == 200
+    assert not [exchange for exchange in origin.exchanges if len(exchange.body) != MIB // 2]
+
+
+def test_a_body_that_drips(stage: Stage) -> None:
+    """Bytes keep coming, so that no timeout is met; but too few of them."""
+    origin = Origin(stage)
+    proxy = proxy_with(stage, origin, timeouts={"body": "300ms"}, limits={"body_rate": "1MiB"})
+    with proxy.raw() as slow:
+        slow.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while proxy.metric("skystitch_requests_refused_total", reason="body_rate") == 0:
+                slow.send(b"x")
+        assert slow.head().status == 408
+    assert proxy.metric("skystitch_requests_refused_total", reason="body_rate") == 1
+    assert origin.exchanges == []
+
+
+def test_an_answer_that_is_sipped(stage: Stage) -> None:
+    """The client takes something in each timeouts.write, so that it is not cut for taking nothing."""
+    body = bytes(8 * MIB)
+    origin = Origin(stage, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    proxy = proxy_with(stage, origin, timeouts={"write": "500ms"}, limits={"answer_rate": "1MiB"})
+    with proxy.raw(receive_buffer=4096) as slow:
+        slow.send(GET)
+
+        def cut() -> bool:
+            with contextlib.suppress(ConnectionError):
+                slow.sock.recv(4096)
+            return proxy.metric("skystitch_responses_cut_total", reason="rate") == 1
+
+        until(cut, "the answer is cut")
+    assert proxy.metric("skystitch_responses_cut_total", reason="write_timeout") == 0
+
+
+# What slowhttptest does: slow heads, slow bodies, slow readers and overlapping ranges.
+
+
+def slow_head(client: RawClient) -> None:
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n")
+
+
+def slow_body(client: RawClient) -> None:
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8192\r\n\r\nfoo=bar")
+
+
+def slow_reader(client: RawClient) -> None:
+    client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 10)
+
+
+def many_ranges(client: RawClient) -> None:
+    ranges = b",".join(b"5-%d" % end for end in range(1300))
+    client.send(b"GET /static/page.html HTTP/1.1\r\nHost: a\r\nRange: bytes=" + ranges + b"\r\n\r\n")
+
+
+REFUSED, CUT = "skystitch_requests_refused_total", "skystitch_responses_cut_total"
+
+
+@pytest.mark.parametrize(
+    ("attack", "cause"),
+    [
+        (slow_head, (REFUSED, "head_timeout")),
+        (slow_body, (REFUSED, "body_timeout")),
+        (slow_reader, (CUT, "write_timeout")),
+        (many_ranges, None),
+    ],
+)
+def test_others_are_served_during_a_slow_attack(stage: Stage, attack: Any, cause: Any) -> None:
+    large = bytes(4 * MIB)
+    folder = stage.path("files")
+    folder.mkdir()
+    (folder / "page.html").write_bytes(bytes(100_000))
+
+    def script(exchange: Exchange) -> None:
+        body = large if b"/large" in exchange.request_line else b"ok"
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    proxy = proxy_with(
+        stage,
+        Origin(stage, script),
+        limits={"connections": 64},
+        routes=[{"path": "/static/", "static": str(folder)}, {"path": "/", "upstream": "app"}],
+        timeouts={"header": "1s", "body": "1s", "write": "1s"},
+    )
+    with contextlib.ExitStack() as attackers:
+        for _ in range(60):
+            client = attackers.enter_context(proxy.raw(receive_buffer=4096))
+            with contextlib.suppress(ConnectionError):
+                attack(client)
+        for _ in range(20):
+            assert proxy.get("/").status_code == 200
+        if cause:
+            until(lambda: proxy.metric(cause[0], reason=cause[1]) == 60, "all attackers are got rid of")
+
+
+@pytest.mark.matrix
+def test_many_idle_connections(stage: Stage) -> None:
+    """Ten thousand, or as many as descriptors allow on both sides."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = min(10_000, (hard - 200) // 2)
+    try:
+        proxy = proxy_with(
+            stage, Origin(stage), limits={"connections": max(16, count + 10)}, timeouts={"idle": "10m"}
+        )
+        clients = [proxy.raw() for _ in range(count)]
+        for client in clients:
+            assert served(client)
+        assert proxy.metric("skystitch_connections") >= count
+        if "asan" not in str(proxy.binary):
+            assert proxy.memory_kb() < 60_000, f"{proxy.memory_kb()} KiB for {count} idle connections"
+        print(f"{count} idle connections: {proxy.memory_kb()} KiB")
+        for client in clients:
+            client.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_http_client_reads_the_refusal(stage: Stage) -> None:
+    """A client that sends at once, as all do, is answered rather than reset."""
+    held: list[Exchange] = []
+    origin = Origin(stage, held.append)
+    proxy = proxy_with(stage, origin, limits={"connections": 16})
+    with contextlib.ExitStack() as open_clients:
+        for _ in range(16):
+            open_clients.enter_context(proxy.raw()).send(GET)
+        until(lambda: len(held) == 16, "the app has all requests")
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 503
+        connection.close()

@@ -78,9 +78,22 @@ static void complete_lists(struct sky_config *config, struct sky_problems *probl
                  "routes: [{host: example.org, path: /, upstream: NAME}, ...]");
 }
 
+static void complete_shape(struct sky_config *config, struct sky_problems *problems)
+{
+    bool agents = config->agent.shape == SKY_SHAPE_AGENT;
+    if (agents && config->agent.mode == SKY_MODE_GATEWAY)
+        complain(problems, "agent.shape", "is skywalking-python, but agent.mode is gateway",
+                 "agent.mode: stitch; with gateway the app's own agent gives its spans their form");
+    if (agents)
+        config->agent.operation = SKY_OPERATION_PATH;
+    if (config->agent.error_status == 0)
+        config->agent.error_status = agents ? 400 : 500;
+}
+
 static void complete(struct sky_config *config, struct sky_problems *problems)
 {
     complete_identity(config, problems);
+    complete_shape(config, problems);
     sky_config_complete_reporter(config, problems);
     complete_lists(config, problems);
     if (config->workers == 0)

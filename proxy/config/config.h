@@ -15,6 +15,7 @@
 #include "reporter/log.h"
 
 enum sky_mode { SKY_MODE_STITCH, SKY_MODE_GATEWAY };
+enum sky_shape { SKY_SHAPE_STITCH, SKY_SHAPE_AGENT };
 enum sky_operation { SKY_OPERATION_FOLDED, SKY_OPERATION_PATH };
 enum sky_config_protocol {
     SKY_CONFIG_PROTOCOL_AUTO,
@@ -95,7 +96,8 @@ struct sky_config {
         struct sky_strings properties; /* of the instance: "key=value", the key not empty */
         enum sky_mode mode;
         struct sky_trust trust_incoming;
-        enum sky_operation operation;     /* name of a request without a route */
+        enum sky_operation operation; /* name of a request without a route */
+        enum sky_shape shape;
         uint32_t error_status;            /* entry span isError from this status on */
         struct sky_strings ignore_path;   /* Ant patterns: ? * ** */
         struct sky_strings ignore_suffix; /* ".css", ... */

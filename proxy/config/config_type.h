@@ -53,10 +53,11 @@ struct sky_option_type {
     X(flag, bool)                           \
     X(quota, uint32_t)                      \
     X(rate, uint32_t)                       \
-    X(workers, uint32_t)                    \
+    X(auto_count, uint32_t)                 \
     X(mode, enum sky_mode)                  \
     X(balance, enum sky_balance)            \
     X(operation, enum sky_operation)        \
+    X(shape, enum sky_shape)                \
     X(protocol, enum sky_config_protocol)   \
     X(onoff, enum sky_switch)               \
     X(unknown_host, enum sky_unknown_host)  \

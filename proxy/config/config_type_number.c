@@ -197,7 +197,7 @@ static json_t *write_rate(const struct sky_option *option, const void *field)
 }
 
 /* 0 stands for auto until the configuration is complete. */
-static const char *read_workers(const struct sky_option *option, void *field, const char *text)
+static const char *read_auto_count(const struct sky_option *option, void *field, const char *text)
 {
     if (strcasecmp(text, "auto") != 0)
         return read_count(option, field, text);
@@ -205,7 +205,7 @@ static const char *read_workers(const struct sky_option *option, void *field, co
     return NULL;
 }
 
-static json_t *write_workers(const struct sky_option *option, const void *field)
+static json_t *write_auto_count(const struct sky_option *option, const void *field)
 {
     return *(const uint32_t *)field == 0 ? json_string("auto") : write_count(option, field);
 }
@@ -254,6 +254,8 @@ static const struct sky_choice modes[] = {
     {"stitch", SKY_MODE_STITCH}, {"gateway", SKY_MODE_GATEWAY}, {NULL, 0}};
 static const struct sky_choice operations[] = {
     {"folded", SKY_OPERATION_FOLDED}, {"path", SKY_OPERATION_PATH}, {NULL, 0}};
+static const struct sky_choice shapes[] = {
+    {"stitch", SKY_SHAPE_STITCH}, {"skywalking-python", SKY_SHAPE_AGENT}, {NULL, 0}};
 static const struct sky_choice protocols[] = {
     {"auto", SKY_CONFIG_PROTOCOL_AUTO},   {"grpc", SKY_CONFIG_PROTOCOL_GRPC},
     {"http", SKY_CONFIG_PROTOCOL_HTTP},   {"kafka", SKY_CONFIG_PROTOCOL_KAFKA},
@@ -314,15 +316,21 @@ const struct sky_option_type sky_option_type_rate = {
     .read = read_rate,
     .write = write_rate,
 };
-const struct sky_option_type sky_option_type_workers = {
+const struct sky_option_type sky_option_type_auto_count = {
     .name = "auto or number",
     .accepted = "auto or a number",
-    .read = read_workers,
-    .write = write_workers,
+    .read = read_auto_count,
+    .write = write_auto_count,
 };
 const struct sky_option_type sky_option_type_mode = {
     .name = "word",
     .choices = modes,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_shape = {
+    .name = "word",
+    .choices = shapes,
     .read = read_choice,
     .write = write_choice,
 };

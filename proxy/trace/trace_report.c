@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "proxy/stitch/stitch_merge.h"
+#include "proxy/trace/shape.h"
 #include "proxy/trace/trace_state.h"
 #include "reporter/segment.h"
 
@@ -153,6 +154,10 @@ static const struct sky_span *collect_spans(struct sky_trace *trace, const struc
     struct sky_span *spans =
         h2o_mem_alloc_pool(&trace->pool, (app.span_count + 2) * sizeof(*spans));
     spans[0] = make_entry(trace, &app, tags, ref);
+    if (trace->worker->config->agent.shape == SKY_SHAPE_AGENT) {
+        spans[0].operation = trace->operation;
+        sky_shape_as_agent(&trace->pool, &app, &spans[0]);
+    }
     *count = 1;
     if (trace->worker->stitch == NULL && attempted)
         spans[(*count)++] = make_exit(trace, tags);

@@ -13,8 +13,8 @@ from harness import Collector, Gunicorn, Site, Skystitch, Stage
 pytestmark = pytest.mark.matrix
 
 
-def with_agent(stage: Stage, collector: Collector, name: str, **options: Any) -> Gunicorn:
-    """A Flask app traced by the upstream agent, started by its own command line."""
+def with_agent(stage: Stage, collector: Collector, name: str, app: str = "flask_app:app", **options: Any) -> Gunicorn:
+    """An app traced by the upstream agent, started by its own command line."""
     env = {
         "APP_AGENT": "none",
         "SW_AGENT_COLLECTOR_BACKEND_SERVICES": collector.address,
@@ -23,7 +23,7 @@ def with_agent(stage: Stage, collector: Collector, name: str, **options: Any) ->
         "SW_AGENT_PROTOCOL": "grpc",
         "SW_AGENT_LOGGING_LEVEL": "ERROR",
     }
-    return Gunicorn(stage, "flask_app:app", name=name, env={**env, **options.pop("env", {})}, **options)
+    return Gunicorn(stage, app, name=name, env={**env, **options.pop("env", {})}, **options)
 
 
 def in_worker(stage: Stage) -> list[str]:

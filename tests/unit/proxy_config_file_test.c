@@ -18,7 +18,7 @@ static const struct mistake {
     {"agent: {servce: shop}\n",
      "shop.yaml:1:9: agent.servce: unknown option; accepted: service, instance, namespace, "
      "properties, mode, "
-     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method, "
+     "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
      "ignore_probes, sampling; did you "
      "mean agent.service?\n"},
     {"repoter: {}\n",
@@ -49,7 +49,7 @@ static const struct mistake {
     {"agent: []\n",
      "shop.yaml:1:8: agent: is no mapping; accepted: service, instance, namespace, properties, "
      "mode, "
-     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method, "
+     "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
      "ignore_probes, sampling\n"},
     {"- a\n",
      "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
@@ -167,7 +167,7 @@ static const struct mistake {
     {"agent: {\"a\\eb\": 1}\n",
      "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, "
      "properties, mode, "
-     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method, "
+     "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
      "ignore_probes, sampling\n"},
     /* all of them, not only the first */
     {"workers: 0\nlog: {level: loud}\n",

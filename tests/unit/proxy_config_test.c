@@ -37,7 +37,7 @@ static const struct sample {
      "command line: agent.servce: unknown option; did you mean agent.service?\n"},
     {ARGUMENTS("--upstream", "a:1", "--set", "agent=x"),
      "command line: agent: is a section; accepted: service, instance, namespace, properties, mode, "
-     "trust_incoming, operation, error_status, ignore_path, ignore_suffix, ignore_method, "
+     "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
      "ignore_probes, sampling\n"},
     {ARGUMENTS("--upstream", "a:1", "--set", "routes=x"),
      "command line: routes: is a list of the file; accepted: --listen ADDR, --upstream ADDR\n"},

@@ -12,7 +12,7 @@ import pytest
 
 from skystitch.plugins import PLUGINS
 
-PROGRAM = """
+RESTORED = """
 import importlib, logging, sys, types
 
 def snapshot():
@@ -57,19 +57,29 @@ print(*during)
 """
 
 
+STARTED_FIRST = """
+import importlib, logging, sys
+from skystitch import agent, plugins
+logging.basicConfig(level=logging.WARNING)
+agent.start()
+for module in sys.argv[2:]:
+    importlib.import_module(module)
+print(sys.argv[1] in agent._installed)
+"""
+
+
 def modules_of(plugin: str) -> tuple[str, ...]:
     modules = PLUGINS[plugin]
     return (modules,) if isinstance(modules, str) else modules
 
 
-@pytest.mark.parametrize("plugin", sorted(PLUGINS))
-def test_everything_is_as_it_was(plugin: str) -> None:
+def run(program: str, plugin: str) -> str:
     modules = modules_of(plugin)
     missing = [name for name in modules if importlib.util.find_spec(name.partition(".")[0]) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, plugin, *modules],
+        [sys.executable, "-W", "ignore", "-c", program, plugin, *modules],
         capture_output=True,
         text=True,
         timeout=60,
@@ -77,4 +87,15 @@ def test_everything_is_as_it_was(plugin: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert done.stdout.strip(), "nothing was replaced"
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("plugin", sorted(PLUGINS))
+def test_everything_is_as_it_was(plugin: str) -> None:
+    assert run(RESTORED, plugin), "nothing was replaced"
+
+
+@pytest.mark.parametrize("plugin", sorted(PLUGINS))
+def test_installed_while_the_framework_is_imported(plugin: str) -> None:
+    """Within the import of a package, what it is made of is not all there."""
+    assert run(STARTED_FIRST, plugin) == "True"

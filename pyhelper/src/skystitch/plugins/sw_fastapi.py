@@ -84,26 +84,23 @@ def _is_included(scope: AsgiScope, route: Any) -> bool:
 def install() -> None:
     if _patches:
         return
-    import starlette.applications  # the app has imported it
-    import starlette.exceptions
-    import starlette.requests
-    import starlette.routing
-    import starlette.websockets
+    # The app has imported the first; its package does not know it yet.
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
+    from starlette.routing import Mount, Route, WebSocketRoute
+    from starlette.websockets import WebSocketDisconnect
 
     global _http_exception
-    _http_exception = starlette.exceptions.HTTPException
-    gone: list[type[BaseException]] = [starlette.websockets.WebSocketDisconnect]
-    if hasattr(starlette.requests, "ClientDisconnect"):
-        gone.append(starlette.requests.ClientDisconnect)
-    StarletteRecording.departures = tuple(gone)
-    routing = starlette.routing
-    for kind in (routing.Route, routing.WebSocketRoute, routing.Mount):
-        require(kind, "handle")
+    _http_exception = HTTPException
+    StarletteRecording.departures = (ClientDisconnect, WebSocketDisconnect)
     owner, name = _find_lookup()
-    _patches.wrap(starlette.applications.Starlette, "__call__", wrap_app(StarletteRecording))
-    _patches.wrap(routing.Route, "handle", _wrap_route)
-    _patches.wrap(routing.WebSocketRoute, "handle", _wrap_route)
-    _patches.wrap(routing.Mount, "handle", _wrap_mount)
+    for kind in (Route, WebSocketRoute, Mount):
+        require(kind, "handle")
+    _patches.wrap(Starlette, "__call__", wrap_app(StarletteRecording))
+    _patches.wrap(Route, "handle", _wrap_route)
+    _patches.wrap(WebSocketRoute, "handle", _wrap_route)
+    _patches.wrap(Mount, "handle", _wrap_mount)
     _patches.wrap(owner, name, _wrap_lookup)
 
 

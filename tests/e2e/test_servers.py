@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same situations through every framework and app server, seen from the collector: whole segments."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+import requests
+
+from conftest import opened
+from expect import DJANGO, FLASK, REQUESTS, Expected, check, check_log, check_times
+from harness import Collector, Origin, Skystitch, Stage
+from harness.server import PYTHON, Server
+
+FASTAPI = 7014
+
+
+@dataclass(frozen=True)
+class App:
+    """One framework's app: what it is called, and how it writes the rule of /users/42."""
+
+    target: str
+    module: str  # of the views
+    component: int
+    user_rule: str
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether it has asynchronous views beside the others."""
+        return self.target.startswith("servers_django_asgi")
+
+    def view(self, name: str, *, asynchronous: bool = False) -> str:
+        return f"{self.module}.{'async_' if asynchronous else ''}{name}"
+
+
+APPS = {
+    "flask": App("servers_flask:app", "servers_flask", FLASK, "/users/<int:id>"),
+    "django": App("servers_django_wsgi:application", "servers_django", DJANGO, "/users/<int:id>"),
+    "django-asgi": App("servers_django_asgi:application", "servers_django", DJANGO, "/users/<int:id>"),
+    "fastapi": App("servers_fastapi:app", "servers_fastapi", FASTAPI, "/users/{id}"),
+}
+
+WSGI = [
+    "gunicorn-sync",
+    "gunicorn-sync-preload",
+    "gunicorn-gthread",
+    "gunicorn-gthread-preload",
+    "gunicorn-gevent",
+    "gunicorn-gevent-preload",
+    "uwsgi",
+    "uwsgi-threads",
+    "uwsgi-lazy-apps",
+]
+ASGI = [
+    "gunicorn-asgi",
+    "gunicorn-uvicorn",
+    "gunicorn-uvicorn-preload",
+    "uvicorn",
+    "uvicorn-httptools",
+    "uvicorn-workers",
+    "hypercorn",
+    "daphne",
+]
+#: What ./dev test runs; the others are the matrix.
+CORE = [("fastapi", "uvicorn"), ("django-asgi", "hypercorn")]
+
+PAIRS = [
+    *((app, server) for app in ("flask", "django") for server in WSGI),
+    *((app, server) for app in ("django-asgi", "fastapi") for server in ASGI),
+    ("flask", "flask-run"),
+    ("flask", "flask-run-reload"),
+    ("django", "runserver"),
+    ("django", "runserver-reload"),
+]
+
+#: Servers that are not there are left out, but for those that the test list of packages names.
+MODULES = {
+    "gunicorn-uvicorn": "uvicorn_worker",
+    "gunicorn-uvicorn-preload": "uvicorn_worker",
+    "uvicorn-httptools": "httptools",
+    "daphne": "daphne",
+}
+
+
+def is_there(server: str) -> bool:
+    if server.startswith("uwsgi"):
+        return (PYTHON.parent / "uwsgi").exists()
+    module = MODULES.get(server)
+    return module is None or importlib.util.find_spec(module) is not None
+
+
+class Site:
+    """An app under a server behind its proxy. It calls an origin."""
+
+    def __init__(self, stage: Stage, app: App, server: str, **options) -> None:
+        self.of = app
+        self.collector = Collector(stage)
+        self.origin = Origin(stage, tcp=True)
+        env = {"APP_CALLEE": f"http://{self.origin.address}/stock"}
+        self.app = Server(stage, server, app.target, env=env, **options)
+        self.proxy = Skystitch(stage, self.app.address, collector=self.collector)
+        # The first request of a process may find the proxy without a helper that it knows.
+        self.traced("GET", "/ready")
+
+    def traced(self, method: str, path: str, **options):
+        self.collector.clear()
+        response = self.proxy.request(method, path, **options)
+        return response, self.collector.one()
+
+
+def pairs() -> Iterator[object]:
+    for app, server in PAIRS:
+        marks = [] if (app, server) in CORE else [pytest.mark.matrix]
+        if not is_there(server):
+            marks.append(pytest.mark.skip(reason=f"{server} is not installed"))
+        yield pytest.param((app, server), id=f"{app}-{server}", marks=marks)
+
+
+@pytest.fixture(scope="module", params=pairs())
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    app, server = request.param
+    with contextmanager(opened)() as stage:
+        yield Site(stage, APPS[app], server)
+
+
+def situations(app: App) -> dict[str, tuple[str, str, Expected]]:
+    view = app.view
+    user = Expected(200, f"GET:{app.user_rule}", view("user"))
+    found = {
+        "200": ("GET", "/users/42?verbose=1", user),
+        "HEAD": ("HEAD", "/users/42", replace(user, operation=f"HEAD:{app.user_rule}")),
+        "404": ("GET", "/nope/42", Expected(404, "GET:/*")),
+        "handled": (
+            "GET",
+            "/handled",
+            Expected(409, "GET:/handled", view("handled"), f"{app.module}.OutOfStockError"),
+        ),
+        "unhandled": ("GET", "/boom", Expected(500, "GET:/boom", view("boom"), "ValueError", failed=True)),
+        "abort": ("GET", "/abort", Expected(403, "GET:/abort", view("aborted"))),
+        "redirect": ("GET", "/redirect", Expected(302, "GET:/redirect", view("redirected"))),
+        "large": ("GET", "/large", Expected(200, "GET:/large", view("large"))),
+        "stream": ("GET", "/stream", Expected(200, "GET:/stream", view("stream"))),
+    }
+    if app.is_asynchronous:
+        prefix = "/async"
+        found["async 200"] = (
+            "GET",
+            f"{prefix}/users/42",
+            Expected(200, f"GET:{prefix}{app.user_rule}", view("async_user")),
+        )
+        found["async unhandled"] = (
+            "GET",
+            f"{prefix}/boom",
+            Expected(500, f"GET:{prefix}/boom", view("async_boom"), "ValueError", failed=True),
+        )
+        found["async stream"] = (
+            "GET",
+            f"{prefix}/stream",
+            Expected(200, f"GET:{prefix}/stream", view("async_stream")),
+        )
+    return found
+
+
+def test_situations(site: Site) -> None:
+    for name, (method, path, expected) in situations(site.of).items():
+        response, segment = site.traced(method, path)
+        assert response.status_code == expected.status, name
+        check(site, segment, method, path, site.of.component, expected)
+        if name == "large":
+            assert len(response.content) == 4 << 20
+
+
+def stream_path(site: Site, path: str) -> tuple[str, str]:
+    """Under ASGI Django reads a plain iterator whole before it sends: only asynchronous ones are streams."""
+    if site.of.is_asynchronous:
+        return f"/async{path}", site.of.view(path[1:].replace("-", "_"), asynchronous=True)
+    return path, site.of.view(path[1:].replace("-", "_"))
+
+
+def test_stream_that_breaks(site: Site) -> None:
+    path, view = stream_path(site, "/stream-broken")
+    site.collector.clear()
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        site.proxy.get(path)
+    segment = site.collector.one()
+    entry, app = segment.entry, segment.span(1)
+    assert (entry.operation, entry.component, entry.error) == (f"GET:{path}", site.of.component, True)
+    assert entry.tag("http.status_code") == "200"
+    assert entry.tag("failure") == "answer cut short"
+    assert (app.parent, app.operation, app.type, app.error) == (0, view, "Local", True)
+    check_log(app, "RuntimeError")
+    check_times(segment)
+
+
+def test_client_that_leaves(site: Site) -> None:
+    path, view = stream_path(site, "/endless")
+    site.collector.clear()
+    with site.proxy.raw() as client:
+        client.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert client.head().status == 200
+    segment = site.collector.one()
+    entry, app = segment.entry, segment.span(1)
+    assert (entry.operation, entry.component, entry.error) == (f"GET:{path}", site.of.component, False)
+    assert entry.tag("client_gone") == "true"
+    assert (app.parent, app.operation, app.type, app.error) == (0, view, "Local", False)
+    assert app.logs == ()
+    check_times(segment)
+
+
+def test_outgoing_call(site: Site) -> None:
+    response, segment = site.traced("GET", "/call")
+    assert response.status_code == 200
+    assert [span.type for span in segment.spans] == ["Entry", "Local", "Exit"]
+    call = segment.span(2)
+    assert (call.parent, call.layer, call.component) == (1, "Http", REQUESTS)
+    assert (call.operation, call.peer, call.error) == ("/stock", site.origin.address, False)
+    sent = site.origin.exchanges[-1].values(b"sw8")
+    assert len(sent) == 1
+    assert segment.entry.component == site.of.component
+    check_times(segment)
+
+
+def test_nothing_was_lost(site: Site) -> None:
+    """After all the tests above: every message was used, and no wait was given up."""
+    for name in ("unknown", "late", "duplicate", "malformed", "overflow"):
+        assert site.proxy.metric("skystitch_stitch_messages_total", result=name) == 0, name
+    assert site.proxy.metric("skystitch_stitch_lost_total") == 0

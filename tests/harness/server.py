@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every app server that an app may run under, each as its users start it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.gunicorn import APPS
+from harness.process import Process, Stage, free_port
+
+PYTHON = Path(sys.executable)
+
+
+def gunicorn(worker: str, *options: str) -> Callable[[str, int], Sequence[str]]:
+    def argv(app: str, port: int) -> Sequence[str]:
+        timeouts = ["--graceful-timeout", "2", "--worker-tmp-dir", "/dev/shm"]
+        return ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "-k", worker, *timeouts, *options, app]
+
+    return argv
+
+
+def uvicorn(*options: str) -> Callable[[str, int], Sequence[str]]:
+    stop = "--timeout-graceful-shutdown"
+    return lambda app, port: ["-m", "uvicorn", "--port", str(port), stop, "1", *options, app]
+
+
+def hypercorn(app: str, port: int) -> Sequence[str]:
+    return ["-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "--graceful-timeout", "1", app]
+
+
+def daphne(app: str, port: int) -> Sequence[str]:
+    return ["-m", "daphne", "--port", str(port), app]
+
+
+def uwsgi(*options: str) -> Callable[[str, int], Sequence[str]]:
+    def argv(app: str, port: int) -> Sequence[str]:
+        # Not through the interpreter: an executable of its own.
+        listen = ["--http-socket", f"127.0.0.1:{port}", "--buffer-size", "16384", "--die-on-term"]
+        return [str(PYTHON.parent / "uwsgi"), *listen, "--master", "--need-app", "--module", app, *options]
+
+    return argv
+
+
+def flask_run(*options: str) -> Callable[[str, int], Sequence[str]]:
+    return lambda app, port: ["-m", "flask", "--app", app, "run", "--port", str(port), *options]
+
+
+def runserver(*options: str) -> Callable[[str, int], Sequence[str]]:
+    def argv(app: str, port: int) -> Sequence[str]:
+        return ["servers_django.py", "runserver", f"127.0.0.1:{port}", *options]
+
+    return argv
+
+
+#: Name -> what to call with an app (module:callable) and a port, for the arguments of Python.
+SERVERS: Mapping[str, Callable[[str, int], Sequence[str]]] = {
+    "gunicorn-sync": gunicorn("sync"),
+    "gunicorn-sync-preload": gunicorn("sync", "--preload", "--workers", "2"),
+    "gunicorn-gthread": gunicorn("gthread", "--threads", "4"),
+    "gunicorn-gthread-preload": gunicorn("gthread", "--threads", "4", "--preload"),
+    "gunicorn-gevent": gunicorn("gevent"),
+    "gunicorn-gevent-preload": gunicorn("gevent", "--preload"),
+    "gunicorn-asgi": gunicorn("asgi"),
+    "gunicorn-uvicorn": gunicorn("uvicorn_worker.UvicornWorker"),
+    "gunicorn-uvicorn-preload": gunicorn("uvicorn_worker.UvicornWorker", "--preload"),
+    "uvicorn": uvicorn("--http", "h11"),
+    "uvicorn-httptools": uvicorn("--http", "httptools", "--loop", "uvloop"),
+    "uvicorn-workers": uvicorn("--workers", "2"),
+    "hypercorn": hypercorn,
+    "daphne": daphne,
+    "uwsgi": uwsgi(),
+    "uwsgi-threads": uwsgi("--threads", "4", "--processes", "2"),
+    "uwsgi-lazy-apps": uwsgi("--lazy-apps", "--processes", "2"),
+    "flask-run": flask_run("--no-reload"),
+    "flask-run-reload": flask_run("--reload"),
+    "runserver": runserver("--noreload"),
+    "runserver-reload": runserver(),
+}
+
+
+class Server(Process):
+    """Serves `app` (module:callable in tests/e2e/apps) on a port."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        kind: str,
+        app: str,
+        *,
+        name: str = "server",
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        argv = [*SERVERS[kind](app, self.port), *options]
+        if not argv[0].startswith("/"):
+            argv.insert(0, str(PYTHON))
+        super().__init__(stage, name, argv, {"PYTHONUNBUFFERED": "1", **(env or {})}, cwd=APPS)
+        self.spawn()
+        self.ready(self.listens, timeout=30)
+
+    def listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -13,7 +13,7 @@ import importlib
 import logging
 from typing import Any
 
-from skystitch import context, http_exits, log
+from skystitch import capture, context, http_exits, log
 from skystitch.config import Config
 from skystitch.hooks import ImportHook
 from skystitch.patches import NotAvailable
@@ -36,6 +36,7 @@ def start() -> None:
         if config.log_level != logging.NOTSET:
             log.logger.setLevel(config.log_level)
         context.configure(config)
+        capture.configure(config)
         http_exits.configure(config.ignored_methods)
         for name, modules in PLUGINS.items():
             if config.disables(name):

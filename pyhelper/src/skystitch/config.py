@@ -8,7 +8,10 @@ import os
 import re
 from collections.abc import Mapping
 
+from skystitch import capture
 from skystitch.log import warn_once
+
+_MAX_LENGTH = 4096
 
 
 class Config:
@@ -16,12 +19,18 @@ class Config:
     must never keep an app from starting."""
 
     __slots__ = (
+        "celery_length",
         "channel_directory",
         "disabled_plugins",
+        "elasticsearch",
         "ignored_grpc_methods",
         "ignored_methods",
         "log_level",
+        "mongo_length",
         "proxy_uids",
+        "secrets",
+        "sql",
+        "sql_parameters",
         "token",
     )
 
@@ -30,6 +39,14 @@ class Config:
         self.token = environ.get("SKYSTITCH_TOKEN", "")
         self.proxy_uids = _proxy_uids(environ.get("SKYSTITCH_PROXY_UID", ""))
         self.disabled_plugins = _patterns(environ.get("SW_AGENT_DISABLE_PLUGINS", ""))
+        # What spans show of the app's data, see capture.
+        self.celery_length = _length(environ, "SW_PLUGIN_CELERY_PARAMETERS_LENGTH", 0)
+        self.elasticsearch = _is_on(environ, "SW_PLUGIN_ELASTICSEARCH_TRACE_DSL")
+        length = _length(environ, "SW_PLUGIN_PYMONGO_PARAMETERS_MAX_LENGTH", 512)
+        self.mongo_length = length if _is_on(environ, "SW_PLUGIN_PYMONGO_TRACE_PARAMETERS") else 0
+        self.secrets = frozenset(map(str.lower, _names(environ.get("SKYSTITCH_MASK", ""))))
+        self.sql = _sql(environ.get("SKYSTITCH_SQL_STATEMENT", ""))
+        self.sql_parameters = _length(environ, "SW_PLUGIN_SQL_PARAMETERS_MAX_LENGTH", 0)
         self.ignored_grpc_methods = _names(environ.get("SW_PLUGIN_GRPC_IGNORED_METHODS", ""))
         self.ignored_methods = _names(environ.get("SW_PLUGIN_HTTP_IGNORE_METHOD", ""))
         self.log_level = _level(environ.get("SW_AGENT_LOGGING_LEVEL", ""))
@@ -68,6 +85,28 @@ def _patterns(text: str) -> list[re.Pattern[str]]:
 def _names(text: str) -> frozenset[str]:
     """A list as the SkyWalking agent takes it: without regard to case, so in upper case here."""
     return frozenset(filter(None, map(str.strip, text.upper().split(","))))
+
+
+def _length(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal():
+        warn_once(name, "%s=%s is not a number: ignored", name, text)
+        return default
+    return min(int(text), _MAX_LENGTH)
+
+
+def _is_on(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").strip().lower() == "true"
+
+
+def _sql(text: str) -> str:
+    value = text.strip().lower()
+    if value in ("", capture.MASKED, capture.FULL, capture.OFF):
+        return value or capture.MASKED
+    warn_once("sql", "SKYSTITCH_SQL_STATEMENT=%s is none of masked, full, off: masked", text)
+    return capture.MASKED
 
 
 def _level(text: str) -> int:

@@ -8,6 +8,7 @@ not be reported. What fails here is logged once, and the app's call goes on with
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Token
@@ -64,6 +65,12 @@ class Call(Scope):
     def tag(self, key: str, value: str) -> None:
         if self._span is not None:
             self._span["tags"].append([key, value])
+
+    def log(self, kind: str, message: str) -> None:
+        """An error that is no exception."""
+        if self._span is not None:
+            data = [["event", "error"], ["error.kind", kind], ["message", message[:_MAX_TEXT]]]
+            self._span["logs"] = [{"at": self._recording.now(), "data": data}]
 
     def end(self, error: BaseException | None = None, *, failed: bool = False) -> None:
         """The call was answered, or failed by error. failed: the answer itself says so."""
@@ -155,6 +162,12 @@ def traced(describe: Describe) -> Wrapper:
         return wrapper
 
     return make
+
+
+def traced_method(owner: type, name: str, describe: Describe) -> Any:
+    """A method for a class below owner: owner's own, with a span around each call."""
+    original = getattr(owner, name)
+    return functools.wraps(original)(traced(describe)(original))
 
 
 def traced_async(describe: Describe) -> Wrapper:

@@ -20,7 +20,10 @@ class Patches:
     def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replaces owner.name by make(owner.name), which keeps name, module and signature."""
         original = getattr(owner, name)
-        wrapper = functools.wraps(original)(make(original))
+        self.put(owner, name, functools.wraps(original)(make(original)))
+
+    def put(self, owner: Any, name: str, wrapper: Any) -> None:
+        """Replaces owner.name by wrapper."""
         self._replaced.append((owner, name, vars(owner).get(name), wrapper))
         setattr(owner, name, wrapper)
 

@@ -8,12 +8,21 @@ from __future__ import annotations
 #: several: it is then asked to install() what is there after each.
 PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_aiohttp": "aiohttp",
+    "sw_asyncpg": "asyncpg",
     "sw_django": ("django.core.handlers.wsgi", "django.core.handlers.asgi"),
+    "sw_elasticsearch": "elasticsearch",
     "sw_fastapi": "starlette.applications",
     "sw_flask": "flask",
     "sw_http_client": "http.client",
     "sw_httpx": "httpx",
+    "sw_mysqlclient": "MySQLdb",
+    "sw_psycopg": "psycopg",
+    "sw_psycopg2": "psycopg2",
+    "sw_pymongo": "pymongo",
+    "sw_pymysql": "pymysql",
+    "sw_redis": "redis",
     "sw_requests": "requests",
+    "sw_sqlite3": "sqlite3.dbapi2",
     "sw_urllib3": "urllib3",
     "sw_urllib_request": "urllib.request",
 }

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""redis-py, sync and async, cluster too: one Exit span for each command or pipeline.
+
+Keys are shown, values never; of a command whose first argument is no key (AUTH, EVAL), nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from skystitch import exits
+from skystitch.patches import Patches, require
+
+COMPONENT = 7
+
+_READ = frozenset(
+    [
+        "BITCOUNT",
+        "BITFIELD_RO",
+        "BITPOS",
+        "DUMP",
+        "EXISTS",
+        "EXPIRETIME",
+        "GEODIST",
+        "GEOHASH",
+        "GEOPOS",
+        "GEORADIUS_RO",
+        "GEOSEARCH",
+        "GET",
+        "GETBIT",
+        "GETRANGE",
+        "HEXISTS",
+        "HGET",
+        "HGETALL",
+        "HKEYS",
+        "HLEN",
+        "HMGET",
+        "HRANDFIELD",
+        "HSCAN",
+        "HSTRLEN",
+        "HVALS",
+        "JSON.GET",
+        "JSON.MGET",
+        "LINDEX",
+        "LLEN",
+        "LPOS",
+        "LRANGE",
+        "MGET",
+        "PEXPIRETIME",
+        "PTTL",
+        "SCARD",
+        "SDIFF",
+        "SINTER",
+        "SINTERCARD",
+        "SISMEMBER",
+        "SMEMBERS",
+        "SMISMEMBER",
+        "SORT_RO",
+        "SRANDMEMBER",
+        "SSCAN",
+        "STRLEN",
+        "SUBSTR",
+        "SUNION",
+        "TTL",
+        "TYPE",
+        "XLEN",
+        "XPENDING",
+        "XRANGE",
+        "XREVRANGE",
+        "ZCARD",
+        "ZCOUNT",
+        "ZDIFF",
+        "ZINTER",
+        "ZLEXCOUNT",
+        "ZMSCORE",
+        "ZRANDMEMBER",
+        "ZRANGE",
+        "ZRANGEBYLEX",
+        "ZRANGEBYSCORE",
+        "ZRANK",
+        "ZREVRANGE",
+        "ZREVRANGEBYLEX",
+        "ZREVRANGEBYSCORE",
+        "ZREVRANK",
+        "ZSCAN",
+        "ZSCORE",
+    ]
+)
+_WRITE = frozenset(
+    [
+        "APPEND",
+        "BITFIELD",
+        "BLPOP",
+        "BRPOP",
+        "BRPOPLPUSH",
+        "BZPOPMAX",
+        "BZPOPMIN",
+        "COPY",
+        "DECR",
+        "DECRBY",
+        "DEL",
+        "EXPIRE",
+        "EXPIREAT",
+        "GEOADD",
+        "GETDEL",
+        "GETEX",
+        "GETSET",
+        "HDEL",
+        "HEXPIRE",
+        "HINCRBY",
+        "HINCRBYFLOAT",
+        "HMSET",
+        "HSET",
+        "HSETNX",
+        "INCR",
+        "INCRBY",
+        "INCRBYFLOAT",
+        "JSON.DEL",
+        "JSON.SET",
+        "LINSERT",
+        "LMOVE",
+        "LPOP",
+        "LPUSH",
+        "LPUSHX",
+        "LREM",
+        "LSET",
+        "LTRIM",
+        "MSET",
+        "MSETNX",
+        "PERSIST",
+        "PEXPIRE",
+        "PEXPIREAT",
+        "PFADD",
+        "PSETEX",
+        "RENAME",
+        "RENAMENX",
+        "RESTORE",
+        "RPOP",
+        "RPOPLPUSH",
+        "RPUSH",
+        "RPUSHX",
+        "SADD",
+        "SDIFFSTORE",
+        "SET",
+        "SETBIT",
+        "SETEX",
+        "SETNX",
+        "SETRANGE",
+        "SINTERSTORE",
+        "SMOVE",
+        "SPOP",
+        "SREM",
+        "SUNIONSTORE",
+        "UNLINK",
+        "XACK",
+        "XADD",
+        "XDEL",
+        "XTRIM",
+        "ZADD",
+        "ZINCRBY",
+        "ZINTERSTORE",
+        "ZPOPMAX",
+        "ZPOPMIN",
+        "ZREM",
+        "ZREMRANGEBYLEX",
+        "ZREMRANGEBYRANK",
+        "ZREMRANGEBYSCORE",
+        "ZUNIONSTORE",
+    ]
+)
+_OPERATIONS = {**dict.fromkeys(_READ, "read"), **dict.fromkeys(_WRITE, "write")}
+_MAX_KEY = 256
+_MAX_COMMANDS = 10
+
+_patches = Patches()
+
+
+def install() -> None:
+    if _patches:
+        return
+    from redis.client import Pipeline, Redis  # the app has imported it
+
+    require(Redis, "execute_command")
+    _patches.wrap(Redis, "execute_command", exits.traced(_command))
+    _patches.wrap(Pipeline, "execute", exits.traced(_pipeline))
+    for module, wrap in (
+        ("redis.asyncio.client", exits.traced_async),
+        ("redis.cluster", exits.traced),
+        ("redis.asyncio.cluster", exits.traced_async),
+    ):
+        _wrap_others(sys.modules.get(module), wrap)
+
+
+def uninstall() -> None:
+    _patches.restore()
+
+
+def _wrap_others(module: Any, wrap: Any) -> None:
+    """What only some versions have."""
+    for name, method, describe in (
+        ("Redis", "execute_command", _command),
+        ("RedisCluster", "execute_command", _command),
+        ("Pipeline", "execute", _pipeline),
+        ("ClusterPipeline", "execute", _pipeline),
+    ):
+        owner = vars(module).get(name) if module is not None else None
+        if isinstance(owner, type) and owner.__module__ == module.__name__:
+            _patches.wrap(owner, method, wrap(describe))
+
+
+def _command(client: Any, *args: Any, **_: Any) -> exits.Target:
+    command = _name(args[0])
+    operation = _OPERATIONS.get(command, "")
+    key = _text(args[1]) if operation and len(args) > 1 else ""
+    tags = [
+        ["cache.type", "Redis"],
+        ["cache.key", key],
+        ["cache.cmd", command],
+        ["cache.op", operation],
+    ]
+    return exits.Target(COMPONENT, "cache", f"Redis/{command}", _peer(client), tags)
+
+
+def _pipeline(pipeline: Any, *_: Any, **__: Any) -> exits.Target | None:
+    stack = getattr(pipeline, "command_stack", None) or getattr(pipeline, "_command_stack", ())
+    if not stack:
+        return None
+    commands = [_name(_arguments(command)[0]) for command in stack[:_MAX_COMMANDS]]
+    if len(stack) > _MAX_COMMANDS:
+        commands.append("...")
+    operations = {_OPERATIONS.get(command, "") for command in commands}
+    tags = [
+        ["cache.type", "Redis"],
+        ["cache.key", ""],
+        ["cache.cmd", " ".join(commands)],
+        ["cache.op", operations.pop() if len(operations) == 1 else ""],
+    ]
+    return exits.Target(COMPONENT, "cache", "Redis/PIPELINE", _peer(pipeline), tags)
+
+
+def _arguments(command: Any) -> Any:
+    """A pipeline's command: ((name, key), options), or an object with args."""
+    return command[0] if isinstance(command, tuple) else command.args
+
+
+def _name(command: Any) -> str:
+    text = command if isinstance(command, str) else _text(command)
+    return text.partition(" ")[0].upper()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value[:_MAX_KEY].decode("utf-8", "replace")
+    return str(value)[:_MAX_KEY] if isinstance(value, (str, int)) else ""
+
+
+def _peer(client: Any) -> str:
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:
+        return _peer_of_cluster(client)
+    given = pool.connection_kwargs
+    path = given.get("path")
+    if path:
+        return f"unix:{path}"
+    name = getattr(pool, "service_name", None)  # a sentinel's
+    return f"{given.get('host') or name or 'localhost'}:{given.get('port') or 6379}"
+
+
+def _peer_of_cluster(client: Any) -> str:
+    client = getattr(client, "_client", client) or client  # an asynchronous pipeline's
+    manager = getattr(client, "nodes_manager", None)
+    nodes = getattr(manager, "startup_nodes", None) or getattr(manager, "nodes_cache", None) or {}
+    names = list(nodes)[:3]
+    return ",".join(str(name) for name in names) or "localhost:6379"

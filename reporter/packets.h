@@ -18,6 +18,11 @@ struct sky_packets {
 
 struct ProtobufCMessage;
 
+/* sky_packet_new: with room for `size` bytes, which the caller fills in. NULL when memory is out or
+ * they exceed 3 MiB. */
+struct sky_packet *sky_packet_new(enum sky_packet_kind kind, size_t size)
+    __attribute__((warn_unused_result));
+
 /* sky_packet_of: packs a message whose strings are valid UTF-8. NULL when memory is out or the
  * message exceeds 3 MiB. */
 struct sky_packet *sky_packet_of(enum sky_packet_kind kind, const struct ProtobufCMessage *message)

@@ -60,7 +60,10 @@ static void write_value(struct sky_json_text *json, const ProtobufCFieldDescript
         sky_json_string(json, sky_text_of(*(char *const *)value));
         break;
     default:
-        sky_proto_to_json(json, *(ProtobufCMessage *const *)value);
+        if (*(ProtobufCMessage *const *)value == NULL)
+            sky_json_raw(json, SKY_TEXT("null"));
+        else
+            sky_proto_to_json(json, *(ProtobufCMessage *const *)value);
     }
 }
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "reporter/backlog.h"
+#include "reporter/courier.h"
 #include "reporter/local.h"
 #include "reporter/log.h"
 #include "reporter/packets.h"
@@ -39,6 +40,8 @@ struct sky_reporter {
     struct sky_reporter_options options;
     struct sky_ring **rings;
     struct sky_local *local; /* NULL when off */
+    struct sky_courier *courier;
+    unsigned lacks; /* of the transport; all bits without one */
     int wake_fd;
     pthread_t thread;
     bool is_started, is_stopped;
@@ -72,7 +75,8 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Memory: an eighth is the rings', a sixteenth the inbox's, the rest the backlog's. */
+/* Memory: an eighth is the rings', a sixteenth the inbox's and the courier's each, the rest the
+ * backlog's. */
 
 static size_t ring_bytes(const struct sky_reporter_options *options)
 {
@@ -84,9 +88,15 @@ static size_t inbox_bytes(const struct sky_reporter_options *options)
     return options->memory_bytes / 16;
 }
 
+static size_t courier_bytes(const struct sky_reporter_options *options)
+{
+    return options->memory_bytes / 16;
+}
+
 static size_t backlog_bytes(const struct sky_reporter_options *options)
 {
-    return options->memory_bytes - options->memory_bytes / 8 - inbox_bytes(options);
+    return options->memory_bytes - options->memory_bytes / 8 - inbox_bytes(options) -
+           courier_bytes(options);
 }
 
 static size_t ring_slots(size_t bytes)
@@ -122,6 +132,7 @@ static bool make_sender(struct sky_reporter *reporter, const struct sky_transpor
         .tally = &reporter->tally,
         .status = &reporter->status,
         .now_ms = now_ms,
+        .courier = reporter->courier,
     };
 
     reporter->own.sender = sky_sender_new(&parts);
@@ -134,6 +145,10 @@ static bool make_parts(struct sky_reporter *reporter, const struct sky_transport
 
     reporter->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (reporter->wake_fd < 0 || !make_rings(reporter))
+        return false;
+    reporter->lacks = ops != NULL ? ops->lacks : ~0u;
+    reporter->courier = sky_courier_new(courier_bytes(options), &reporter->tally);
+    if (reporter->courier == NULL)
         return false;
     if (ops == NULL || options->local_enabled) {
         reporter->local = sky_local_new(options->local_bytes);
@@ -222,6 +237,7 @@ static void drain(struct sky_reporter *reporter)
     pthread_mutex_unlock(&reporter->shared.lock);
     while ((packet = sky_packets_shift(&inbox)) != NULL)
         take(reporter, packet);
+    sky_courier_gather(reporter->courier);
 }
 
 static void publish(struct sky_reporter *reporter)
@@ -257,6 +273,13 @@ static bool wait_until(struct sky_reporter *reporter, int64_t until_ms)
     return is_woken;
 }
 
+static void tick(struct sky_reporter *reporter, int64_t now)
+{
+    reporter->own.next_tick_ms = now + reporter->options.batch_interval_ms;
+    if (reporter->options.on_tick != NULL)
+        reporter->options.on_tick(reporter->options.tick_data, reporter);
+}
+
 /* Drains at a wake-up or the tick alone, not after each packet that libcurl has sent. */
 static void work(struct sky_reporter *reporter)
 {
@@ -267,7 +290,7 @@ static void work(struct sky_reporter *reporter)
         int64_t now = now_ms();
         bool is_tick = now >= reporter->own.next_tick_ms;
         if (is_tick)
-            reporter->own.next_tick_ms = now + reporter->options.batch_interval_ms;
+            tick(reporter, now);
         if (is_tick || is_woken)
             drain(reporter);
         int64_t until_ms = reporter->own.next_tick_ms;
@@ -290,12 +313,14 @@ static void finish(struct sky_reporter *reporter)
     if (reporter->own.sender == NULL)
         return;
     sky_sender_finish(reporter->own.sender);
-    while (sky_backlog_count(backlog) > 0 && now_ms() < reporter->stop_at_ms) {
+    while ((sky_backlog_count(backlog) > 0 || sky_sender_waits_for_records(reporter->own.sender)) &&
+           now_ms() < reporter->stop_at_ms) {
         int64_t next_ms = sky_sender_run(reporter->own.sender);
         wait_until(reporter, next_ms < reporter->stop_at_ms ? next_ms : reporter->stop_at_ms);
     }
     sky_sender_destroy(reporter->own.sender);
     reporter->own.sender = NULL;
+    sky_courier_give_up(reporter->courier);
     size_t left = sky_packets_free(&backlog->queue);
     sky_tally_add(&reporter->tally, SKY_TALLY_dropped_stop, left);
     if (left > 0)
@@ -364,6 +389,18 @@ void sky_reporter_submit(struct sky_reporter *reporter, struct sky_packet *packe
         sky_reporter_wake(reporter);
 }
 
+bool sky_reporter_takes(const struct sky_reporter *reporter, enum sky_packet_kind kind)
+{
+    return (reporter->lacks >> sky_call_of(kind) & 1) == 0;
+}
+
+void sky_reporter_offer(struct sky_reporter *reporter, struct sky_packet *packet)
+{
+    assert(packet->kind != SKY_PACKET_SEGMENT);
+    if (sky_courier_offer(reporter->courier, packet))
+        sky_reporter_wake(reporter);
+}
+
 void sky_reporter_counters(struct sky_reporter *reporter, struct sky_reporter_counters *counters)
 {
     *counters = (struct sky_reporter_counters){0};
@@ -376,6 +413,7 @@ void sky_reporter_counters(struct sky_reporter *reporter, struct sky_reporter_co
         counters->segments += sky_ring_pushed(reporter->rings[i]) + refused;
         counters->dropped_ring += refused;
     }
+    sky_courier_add_counts(reporter->courier, counters);
     pthread_mutex_lock(&reporter->shared.lock);
     counters->segments += reporter->shared.submitted;
     counters->dropped_ring += reporter->shared.refused;
@@ -422,6 +460,7 @@ void sky_reporter_destroy(struct sky_reporter *reporter)
         sky_ring_destroy(reporter->rings[i]);
     free(reporter->rings);
     sky_sender_destroy(reporter->own.sender);
+    sky_courier_destroy(reporter->courier);
     sky_packets_free(&reporter->own.backlog.queue);
     sky_packets_free(&reporter->shared.inbox);
     sky_local_destroy(reporter->local);

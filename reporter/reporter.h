@@ -32,10 +32,12 @@ struct sky_backend_tls {
 /* For a stock kafka-fetcher of OAP. */
 struct sky_kafka {
     const char *name_space; /* goes before the topics as "<name_space>-"; "" for none */
-    const char *topic_segment, *topic_management;
+    const char *topic_segment, *topic_management, *topic_log, *topic_meter;
     const char *const *properties; /* "key=value" of librdkafka */
     size_t property_count;
 };
+
+struct sky_reporter;
 
 /* All pointers are borrowed for the reporter's whole life. */
 struct sky_reporter_options {
@@ -55,7 +57,11 @@ struct sky_reporter_options {
     uint32_t batch_interval_ms; /* longest wait of a segment before its batch is sent */
     uint32_t heartbeat_ms;      /* keepAlive */
     uint32_t properties_every;  /* in heartbeats */
-    bool local_enabled;         /* keep the newest segments for /api/traces */
+    /* Called in the reporter's thread with each batch interval: time to offer what is reported
+     * now and then. NULL: nothing is. */
+    void (*on_tick)(void *data, struct sky_reporter *reporter);
+    void *tick_data;
+    bool local_enabled; /* keep the newest segments for /api/traces */
     size_t local_bytes;
 };
 
@@ -69,8 +75,6 @@ struct sky_reporter_counters {
     bool connected; /* the backend in use answered last time, whatever it said of the segments */
     char last_error[256]; /* of a call, "" when none; NUL-terminated */
 };
-
-struct sky_reporter;
 
 /* sky_reporter_new: copies nothing, starts nothing. NULL when memory is out. */
 struct sky_reporter *sky_reporter_new(const struct sky_reporter_options *options);
@@ -89,6 +93,15 @@ void sky_reporter_wake(struct sky_reporter *reporter);
  * /v3/segments). Kept, sent and counted as a worker's. Takes a lock, so not for a request's path.
  */
 void sky_reporter_submit(struct sky_reporter *reporter, struct sky_packet *packet);
+
+/* sky_reporter_takes: whether packets of the kind have a way to the backends: none has without one,
+ * SkyWalking's REST knows no meters, its Kafka topics no events. */
+bool sky_reporter_takes(const struct sky_reporter *reporter, enum sky_packet_kind kind);
+
+/* sky_reporter_offer: any thread; takes a packet over that is no segment. Sent beside the segments,
+ * counted by kind; properties replace those before. Takes a lock, so not for a plain request's
+ * path. */
+void sky_reporter_offer(struct sky_reporter *reporter, struct sky_packet *packet);
 
 /* sky_reporter_counters: fills a snapshot. Any thread. */
 void sky_reporter_counters(struct sky_reporter *reporter, struct sky_reporter_counters *counters);

@@ -143,7 +143,7 @@ static bool has_span_0(const struct sky_segment *segment)
     return false;
 }
 
-static struct sky_packet *new_packet(enum sky_packet_kind kind, size_t size)
+struct sky_packet *sky_packet_new(enum sky_packet_kind kind, size_t size)
 {
     if (size > MAX_PACKED_BYTES)
         return NULL;
@@ -158,7 +158,7 @@ static struct sky_packet *new_packet(enum sky_packet_kind kind, size_t size)
 
 struct sky_packet *sky_packet_of(enum sky_packet_kind kind, const ProtobufCMessage *message)
 {
-    struct sky_packet *packet = new_packet(kind, protobuf_c_message_get_packed_size(message));
+    struct sky_packet *packet = sky_packet_new(kind, protobuf_c_message_get_packed_size(message));
 
     if (packet != NULL)
         protobuf_c_message_pack(message, packet->data);
@@ -177,7 +177,7 @@ struct sky_packet *sky_segment_pack(const struct sky_segment *segment)
     struct sky_wire wire = {buffer + bound, buffer};
     write_segment(&wire, segment);
     size_t size = (size_t)(buffer + bound - wire.at);
-    struct sky_packet *packet = new_packet(SKY_PACKET_SEGMENT, size);
+    struct sky_packet *packet = sky_packet_new(SKY_PACKET_SEGMENT, size);
     if (packet != NULL)
         memcpy(packet->data, wire.at, size);
     if (buffer != stack)

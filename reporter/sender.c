@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reporter/courier.h"
 #include "reporter/identity.h"
 #include "reporter/log.h"
 #include "reporter/standing.h"
@@ -75,6 +76,21 @@ static size_t fit_batch(const struct sky_sender_parts *parts)
                    parts->backlog->max_bytes / (2 * MAX_BATCHES));
 }
 
+static void attach_courier(struct sky_sender *sender)
+{
+    const struct sky_sender_parts *parts = &sender->parts;
+
+    if (parts->courier == NULL)
+        return;
+    sky_courier_attach(parts->courier, &(struct sky_courier_way){
+                                           .ops = parts->ops,
+                                           .transport = sender->transport,
+                                           .standing = &sender->standing,
+                                           .batch_bytes = sender->most_batch_bytes,
+                                           .now_ms = parts->now_ms,
+                                       });
+}
+
 struct sky_sender *sky_sender_new(const struct sky_sender_parts *parts)
 {
     struct sky_sender *sender = calloc(1, sizeof(*sender));
@@ -95,10 +111,12 @@ struct sky_sender *sky_sender_new(const struct sky_sender_parts *parts)
     sender->properties = sky_identity_properties(parts->options);
     sender->keep_alive = sky_identity_keep_alive(parts->options);
     sender->transport = parts->ops->create(parts->options);
-    if (sender->properties != NULL && sender->keep_alive != NULL && sender->transport != NULL)
-        return sender;
-    sky_sender_destroy(sender);
-    return NULL;
+    if (sender->properties == NULL || sender->keep_alive == NULL || sender->transport == NULL) {
+        sky_sender_destroy(sender);
+        return NULL;
+    }
+    attach_courier(sender);
+    return sender;
 }
 
 void sky_sender_flush(struct sky_sender *sender)
@@ -270,11 +288,18 @@ static size_t busy_batches(const struct sky_sender *sender)
     return count;
 }
 
+/* Heartbeat and records take turns: a call of theirs goes beside the batches. */
+static bool is_beside_busy(const struct sky_sender *sender)
+{
+    return sender->slots[0].is_busy ||
+           (sender->parts.courier != NULL && sky_courier_is_busy(sender->parts.courier));
+}
+
 /* As long as no answer has come, one call at a time shows whether the backend works. */
 static bool may_call(const struct sky_sender *sender)
 {
     return sender->standing.backends.is_up ||
-           (busy_batches(sender) == 0 && !sender->slots[0].is_busy);
+           (busy_batches(sender) == 0 && !is_beside_busy(sender));
 }
 
 static bool start(struct sky_sender *sender, struct slot *slot)
@@ -295,7 +320,7 @@ static void start_beat(struct sky_sender *sender)
     struct slot *slot = &sender->slots[0];
     bool is_due = sender->properties_due || sender->keep_alive_due;
 
-    if (!is_due || sender->is_finishing || slot->is_busy || !may_call(sender))
+    if (!is_due || sender->is_finishing || is_beside_busy(sender) || !may_call(sender))
         return;
     sender->probe_due &= sender->standing.backends.current != 0;
     bool is_properties = sender->properties_due && !sender->probe_due;
@@ -309,6 +334,26 @@ static void start_beat(struct sky_sender *sender)
     sky_packets_add(&slot->call.packets, packet);
     if (!start(sender, slot))
         slot->call.packets = (struct sky_packets){0};
+}
+
+/* The instance has become another, as far as OAP is told. */
+static void renew_properties(struct sky_sender *sender)
+{
+    struct sky_packet *properties = sky_courier_take_properties(sender->parts.courier);
+
+    if (properties == NULL)
+        return;
+    free(sender->properties);
+    sender->properties = properties;
+    sender->properties_due = true;
+}
+
+static void run_courier(struct sky_sender *sender)
+{
+    if (sender->parts.courier == NULL || is_beside_busy(sender) || !may_call(sender))
+        return;
+    renew_properties(sender);
+    sky_courier_run(sender->parts.courier);
 }
 
 static struct slot *free_slot(struct sky_sender *sender)
@@ -362,6 +407,7 @@ int64_t sky_sender_run(struct sky_sender *sender)
         sender->is_flushing = sender->is_finishing;
     if (sky_backends_ready(&sender->standing.backends, now)) {
         start_beat(sender);
+        run_courier(sender);
         while (sky_backends_ready(&sender->standing.backends, now) && start_batch(sender))
             continue;
     }
@@ -369,6 +415,12 @@ int64_t sky_sender_run(struct sky_sender *sender)
         return next_beat;
     return sender->standing.backends.ready_ms < next_beat ? sender->standing.backends.ready_ms
                                                           : next_beat;
+}
+
+bool sky_sender_waits_for_records(const struct sky_sender *sender)
+{
+    return sender->parts.courier != NULL && sky_courier_count(sender->parts.courier) > 0 &&
+           !sky_standing_is_away(&sender->standing);
 }
 
 bool sky_sender_wait(struct sky_sender *sender, int wake_fd, int timeout_ms)
@@ -390,6 +442,8 @@ void sky_sender_destroy(struct sky_sender *sender)
         settle_single(sender, &slot->call);
         sky_backlog_return(sender->parts.backlog, &slot->call.packets);
     }
+    if (sender->parts.courier != NULL)
+        sky_courier_detach(sender->parts.courier);
     if (sender->transport != NULL)
         sender->parts.ops->destroy(sender->transport);
     free(sender->properties);

@@ -20,9 +20,11 @@ struct sky_sender_parts {
     struct sky_backlog *backlog;
     struct sky_tally *tally;
     struct sky_status *status;
-    int64_t (*now_ms)(void); /* monotonic */
+    int64_t (*now_ms)(void);     /* monotonic */
+    struct sky_courier *courier; /* NULL: segments and signs of life are all there is */
 };
 
+struct sky_courier;
 struct sky_sender;
 
 /* sky_sender_new: creates the transport. NULL when memory is out. */
@@ -35,10 +37,14 @@ void sky_sender_flush(struct sky_sender *sender);
  * no call has ended, in the caller's time; INT64_MAX: not by itself. */
 int64_t sky_sender_run(struct sky_sender *sender);
 
+/* sky_sender_waits_for_records: whether there are log records or events that a backend, which as
+ * far as known works, has not confirmed yet. */
+bool sky_sender_waits_for_records(const struct sky_sender *sender);
+
 /* sky_sender_wait: moves calls on, at most that long. Returns whether wake_fd is readable. */
 bool sky_sender_wait(struct sky_sender *sender, int wake_fd, int timeout_ms);
 
-/* sky_sender_finish: from now on segments alone are sent, at once, and all of them. */
+/* sky_sender_finish: from now on only segments and records are sent, at once, and all of them. */
 void sky_sender_finish(struct sky_sender *sender);
 
 /* sky_sender_destroy: ends calls under way; their segments are in the backlog again. */

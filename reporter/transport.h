@@ -14,8 +14,34 @@
 enum sky_call_kind {
     SKY_CALL_SEGMENTS,   /* any number of SegmentObject */
     SKY_CALL_PROPERTIES, /* one InstanceProperties */
-    SKY_CALL_KEEP_ALIVE  /* one InstancePingPkg */
+    SKY_CALL_KEEP_ALIVE, /* one InstancePingPkg */
+    SKY_CALL_LOGS,       /* any number of LogData */
+    SKY_CALL_EVENTS,     /* any number of Event */
+    SKY_CALL_METERS,     /* one or more MeterDataCollection */
+    SKY_CALL_KIND_COUNT
 };
+
+/* sky_call_of: the call that takes such packets. */
+static inline enum sky_call_kind sky_call_of(enum sky_packet_kind kind)
+{
+    static const enum sky_call_kind calls[SKY_PACKET_KIND_COUNT] = {
+        [SKY_PACKET_SEGMENT] = SKY_CALL_SEGMENTS,
+        [SKY_PACKET_LOG] = SKY_CALL_LOGS,
+        [SKY_PACKET_EVENT] = SKY_CALL_EVENTS,
+        [SKY_PACKET_METERS] = SKY_CALL_METERS,
+        [SKY_PACKET_PROPERTIES] = SKY_CALL_PROPERTIES,
+        [SKY_PACKET_KEEP_ALIVE] = SKY_CALL_KEEP_ALIVE,
+    };
+
+    return calls[kind];
+}
+
+/* sky_call_owns_packets: whether the call's packets are freed with it; the heartbeat's are sent
+ * again and again. */
+static inline bool sky_call_owns_packets(enum sky_call_kind kind)
+{
+    return kind != SKY_CALL_PROPERTIES && kind != SKY_CALL_KEEP_ALIVE;
+}
 
 /* What a call's end means for what was in it. */
 enum sky_outcome {
@@ -53,6 +79,7 @@ struct sky_transport_ops {
     /* Packed; a larger batch could exceed what backends take in one call. */
     size_t max_batch_bytes;
     const char *credentials_option; /* what to look at when a call is denied */
+    unsigned lacks;                 /* bit n: SkyWalking has no way for call kind n here */
     /* Options are borrowed for the transport's life. NULL when memory is out. */
     struct sky_transport *(*create)(const struct sky_reporter_options *options);
     /* Begins a call; done is called later, from wait. false: memory is out, done is not called. */

@@ -18,6 +18,9 @@ static const char *const paths[] = {
     [SKY_CALL_SEGMENTS] = "/skywalking.v3.TraceSegmentReportService/collect",
     [SKY_CALL_PROPERTIES] = "/skywalking.v3.ManagementService/reportInstanceProperties",
     [SKY_CALL_KEEP_ALIVE] = "/skywalking.v3.ManagementService/keepAlive",
+    [SKY_CALL_LOGS] = "/skywalking.v3.LogReportService/collect",
+    [SKY_CALL_EVENTS] = "/skywalking.v3.EventService/collect",
+    [SKY_CALL_METERS] = "/skywalking.v3.MeterReportService/collectBatch",
 };
 
 static size_t put_frame_head(char *dst, size_t room, uint32_t size, size_t offset)

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "event.pb-c.h"
+#include "logging.pb-c.h"
 #include "management.pb-c.h"
 #include "reporter/proto_json.h"
 #include "reporter/transport_curl.h"
@@ -20,6 +22,8 @@ static const struct {
                              &skywalking__v3__instance_properties__descriptor},
     [SKY_CALL_KEEP_ALIVE] = {"/v3/management/keepAlive",
                              &skywalking__v3__instance_ping_pkg__descriptor},
+    [SKY_CALL_LOGS] = {"/v3/logs", &skywalking__v3__log_data__descriptor},
+    [SKY_CALL_EVENTS] = {"/v3/events", &skywalking__v3__event__descriptor},
 };
 
 static void write_packet(struct sky_json_text *json, const ProtobufCMessageDescriptor *descriptor,
@@ -41,7 +45,7 @@ static bool set_body(struct sky_curl_call *call)
 {
     struct sky_json_text json = {0};
     const ProtobufCMessageDescriptor *descriptor = kinds[call->call->kind].descriptor;
-    bool is_array = call->call->kind == SKY_CALL_SEGMENTS;
+    bool is_array = sky_call_owns_packets(call->call->kind);
 
     if (is_array)
         sky_json_raw(&json, SKY_TEXT("["));
@@ -113,6 +117,7 @@ static struct sky_transport *create(const struct sky_reporter_options *options)
 const struct sky_transport_ops sky_transport_http = {
     .max_batch_bytes = MAX_BATCH_BYTES,
     .credentials_option = "reporter.authentication",
+    .lacks = 1u << SKY_CALL_METERS,
     .create = create,
     .start = sky_curl_start,
     .wait = sky_curl_wait,

@@ -21,10 +21,9 @@
 #include <unistd.h>
 
 #include "reporter/kafka_conf.h"
+#include "reporter/kafka_key.h"
 #include "reporter/log.h"
 #include "reporter/transport.h"
-
-#define MAX_KEY_BYTES 1024
 
 struct kafka_call;
 
@@ -45,7 +44,7 @@ struct kafka_call {
 struct sky_transport {
     const struct sky_reporter_options *options;
     rd_kafka_t *producer;
-    char *topics[3]; /* by kind of call */
+    char *topics[SKY_CALL_KIND_COUNT]; /* by kind of call */
     int event_fd;
     struct kafka_call *calls;
     bool has_ended; /* a call ended within start: wait must not sleep */
@@ -126,9 +125,29 @@ static void destroy(struct sky_transport *transport)
     }
     if (transport->event_fd >= 0)
         close(transport->event_fd);
-    free(transport->topics[SKY_CALL_SEGMENTS]);
-    free(transport->topics[SKY_CALL_PROPERTIES]);
+    for (size_t i = 0; i < SKY_CALL_KIND_COUNT; i++)
+        free(transport->topics[i]);
     free(transport);
+}
+
+static bool make_topics(struct sky_transport *transport, const struct sky_kafka *kafka)
+{
+    const char *const names[SKY_CALL_KIND_COUNT] = {
+        [SKY_CALL_SEGMENTS] = kafka->topic_segment,
+        [SKY_CALL_PROPERTIES] = kafka->topic_management,
+        [SKY_CALL_KEEP_ALIVE] = kafka->topic_management,
+        [SKY_CALL_LOGS] = kafka->topic_log,
+        [SKY_CALL_METERS] = kafka->topic_meter,
+    };
+
+    for (size_t i = 0; i < SKY_CALL_KIND_COUNT; i++) {
+        if (names[i] == NULL)
+            continue;
+        transport->topics[i] = sky_kafka_topic(kafka, names[i]);
+        if (transport->topics[i] == NULL)
+            return false;
+    }
+    return true;
 }
 
 static struct sky_transport *create(const struct sky_reporter_options *options)
@@ -139,65 +158,19 @@ static struct sky_transport *create(const struct sky_reporter_options *options)
         return NULL;
     transport->options = options;
     transport->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    transport->topics[SKY_CALL_SEGMENTS] =
-        sky_kafka_topic(&options->kafka, options->kafka.topic_segment);
-    transport->topics[SKY_CALL_PROPERTIES] =
-        sky_kafka_topic(&options->kafka, options->kafka.topic_management);
-    transport->topics[SKY_CALL_KEEP_ALIVE] = transport->topics[SKY_CALL_PROPERTIES];
-    if (transport->event_fd >= 0 && transport->topics[SKY_CALL_SEGMENTS] != NULL &&
-        transport->topics[SKY_CALL_PROPERTIES] != NULL && make_producer(transport))
+    if (transport->event_fd >= 0 && make_topics(transport, &options->kafka) &&
+        make_producer(transport))
         return transport;
     destroy(transport);
     return NULL;
 }
 
-static bool take_varint(const uint8_t **at, const uint8_t *end, size_t *value)
-{
-    *value = 0;
-    for (unsigned shift = 0; *at < end && shift < 35; shift += 7) {
-        uint8_t byte = *(*at)++;
-        *value |= (size_t)(byte & 0x7f) << shift;
-        if ((byte & 0x80) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Field 2: traceSegmentId of a SegmentObject, serviceInstance of both others. Field 1 is a string
- * as well, and nothing else comes before. */
-static struct sky_text second_field(const struct sky_packet *packet)
-{
-    const uint8_t *at = packet->data, *end = packet->data + packet->size;
-    size_t length;
-
-    while (at < end && (*at == (1 << 3 | 2) || *at == (2 << 3 | 2))) {
-        bool is_second = *at++ == (2 << 3 | 2);
-        if (!take_varint(&at, end, &length) || length > (size_t)(end - at))
-            break;
-        if (is_second)
-            return sky_text((const char *)at, length);
-        at += length;
-    }
-    return sky_text("", 0);
-}
-
-/* OAP's fetcher tells management records apart by their key's prefix, and fails without a key. */
-static size_t make_key(char key[MAX_KEY_BYTES], enum sky_call_kind kind,
-                       const struct sky_packet *packet)
-{
-    struct sky_text text = second_field(packet);
-    int length = snprintf(key, MAX_KEY_BYTES, "%s%.*s",
-                          kind == SKY_CALL_PROPERTIES ? "register-" : "", (int)text.len, text.base);
-
-    return length < MAX_KEY_BYTES ? (size_t)length : MAX_KEY_BYTES - 1;
-}
-
 static void produce(struct sky_transport *transport, struct record *record,
                     const struct sky_packet *packet)
 {
-    char key[MAX_KEY_BYTES];
+    char key[SKY_KAFKA_KEY_BYTES];
     enum sky_call_kind kind = record->call->call->kind;
-    size_t key_bytes = make_key(key, kind, packet);
+    size_t key_bytes = sky_kafka_key(key, kind, packet);
     union {
         const void *readable;
         void *writable; /* RD_KAFKA_MSG_F_COPY only reads it */
@@ -293,9 +266,9 @@ static void settle(struct sky_transport *transport, struct kafka_call *ended)
             explain(transport, call, record->error);
         if (is_confirmed)
             call->sent_bytes += packet->size;
-        if (is_confirmed && call->kind == SKY_CALL_SEGMENTS) {
+        if (is_confirmed && sky_call_owns_packets(call->kind)) {
             sky_packets_add(&call->confirmed, packet);
-        } else if (is_refusal(record->error) && call->kind == SKY_CALL_SEGMENTS) {
+        } else if (is_refusal(record->error) && sky_call_owns_packets(call->kind)) {
             sky_packets_add(&call->refused, packet);
         } else {
             sky_packets_add(&kept, packet);
@@ -369,6 +342,7 @@ static void cancel(struct sky_transport *transport, struct sky_call *call)
 const struct sky_transport_ops sky_transport_kafka = {
     .max_batch_bytes = SIZE_MAX,
     .credentials_option = "reporter.kafka.properties",
+    .lacks = 1u << SKY_CALL_EVENTS,
     .create = create,
     .start = start,
     .wait = wait_for,

@@ -16,7 +16,7 @@
 static struct {
     struct sky_call *calls[FAKE_MAX_CALLS]; /* under way, oldest first */
     size_t call_count;
-    size_t started[3]; /* by kind */
+    size_t started[SKY_CALL_KIND_COUNT]; /* by kind */
     bool is_out_of_memory;
     enum sky_outcome (*decide)(const struct sky_call *call);
 } fake;

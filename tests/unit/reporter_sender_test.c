@@ -54,8 +54,8 @@ static void begin(size_t backend_count)
                                                 .properties_every = 10};
     all.backlog.max_bytes = 20000 * packet_cost();
     sky_status_init(&all.status);
-    const struct sky_sender_parts parts = {&all.options, &fake_ops,   &all.backlog,
-                                           &all.tally,   &all.status, read_clock};
+    const struct sky_sender_parts parts = {&all.options, &fake_ops,  &all.backlog, &all.tally,
+                                           &all.status,  read_clock, NULL};
     all.sender = sky_sender_new(&parts);
     assert_non_null(all.sender);
 }
@@ -325,8 +325,8 @@ static void test_late_batches_become_smaller(void **state)
     sky_sender_destroy(all.sender);
     all.options.batch_bytes = 1u << 20;
     all.options.heartbeat_ms = 1u << 30;
-    const struct sky_sender_parts parts = {&all.options, &fake_ops,   &all.backlog,
-                                           &all.tally,   &all.status, read_clock};
+    const struct sky_sender_parts parts = {&all.options, &fake_ops,  &all.backlog, &all.tally,
+                                           &all.status,  read_clock, NULL};
     all.sender = sky_sender_new(&parts);
     greet();
     push(2u << 20 >> 7);

@@ -115,7 +115,7 @@ struct sky_config {
         } tls;
         struct {
             char *brokers; /* with commas; "" for none */
-            char *name_space, *topic_segment, *topic_management;
+            char *name_space, *topic_segment, *topic_management, *topic_log, *topic_meter;
             struct sky_strings properties; /* "key=value" of librdkafka, some secret */
         } kafka;
         size_t memory;
@@ -123,6 +123,8 @@ struct sky_config {
         size_t batch_max;
         uint32_t heartbeat_ms;
         uint32_t properties_every; /* heartbeats */
+        bool meters, proxy_meters, logs, events;
+        uint32_t meter_interval_ms;
     } reporter;
     struct {
         enum sky_switch enabled; /* auto is resolved when it was loaded */

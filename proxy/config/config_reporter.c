@@ -33,6 +33,8 @@ struct sky_kafka sky_config_kafka(const struct sky_config *config)
         .name_space = config->reporter.kafka.name_space,
         .topic_segment = config->reporter.kafka.topic_segment,
         .topic_management = config->reporter.kafka.topic_management,
+        .topic_log = config->reporter.kafka.topic_log,
+        .topic_meter = config->reporter.kafka.topic_meter,
         .properties = (const char *const *)config->reporter.kafka.properties.items,
         .property_count = config->reporter.kafka.properties.count,
     };

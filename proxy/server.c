@@ -337,8 +337,14 @@ int sky_server_check(const struct sky_config *config)
 
 static int make_workers(struct sky_server *server)
 {
-    struct sky_worker_shared shared = {server->reporter, &server->sampling, server->access_log,
+    struct sky_worker_shared shared = {server->reporter,     &server->sampling,
+                                       server->access_log,   &server->fleet,
                                        &server->body_budget, server->connection_limit};
+    if (!sky_fleet_init(&server->fleet, server->config->upstreams, server->config->upstream_count,
+                        server->config->workers)) {
+        sky_log(SKY_LOG_ERROR, "memory is out");
+        return -1;
+    }
     server->workers = h2o_mem_alloc(server->config->workers * sizeof(*server->workers));
     for (; server->worker_count < server->config->workers; ++server->worker_count) {
         struct sky_worker *worker =
@@ -384,6 +390,7 @@ static void destroy(struct sky_server *server)
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_destroy(server->workers[i]);
     free(server->workers);
+    sky_fleet_fini(&server->fleet);
     for (size_t i = 0; i < server->listener_count; ++i)
         sky_listener_close(&server->listeners[i]);
     free(server->listeners);

@@ -4,6 +4,7 @@
 #ifndef SKY_PROXY_SERVER_H
 #define SKY_PROXY_SERVER_H
 
+#include "proxy/back/roster.h"
 #include "proxy/config/config.h"
 #include "proxy/config/site.h"
 #include "proxy/front/listener.h"
@@ -21,6 +22,7 @@ struct sky_server {
     struct sky_site site;              /* of the workers */
     struct sky_listener *listeners;
     size_t listener_count;
+    struct sky_fleet fleet;
     struct sky_worker **workers;
     size_t worker_count;
     bool stopping; /* TERM has come: /readyz answers 503 */

@@ -146,6 +146,7 @@ static void take_listeners(struct sky_worker *worker, struct sky_listener *liste
 /* What the new thread builds its worker from; on the stack of sky_worker_new, until it is built. */
 struct plan {
     struct sky_worker *worker;
+    struct sky_fleet *fleet;
     struct sky_site *site;
     struct sky_listener *listeners;
     size_t listener_count;
@@ -172,8 +173,8 @@ static void build(const struct plan *plan)
     sky_front_log_to(worker->front, worker->access_pen);
     worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
     for (size_t i = 0; i < config->upstream_count; ++i)
-        worker->upstreams[i] =
-            sky_upstream_new(&worker->ctx, &config->upstreams[i], config, &worker->counters);
+        worker->upstreams[i] = sky_upstream_new(&worker->ctx, plan->fleet->rosters[i],
+                                                worker->index, config, &worker->counters);
     take_listeners(worker, plan->listeners, plan->listener_count);
     if (config->agent.mode == SKY_MODE_STITCH)
         worker->stitch = sky_stitch_new(&worker->ctx, config, worker->index, &worker->counters);
@@ -259,7 +260,7 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
     sky_body_share_init(&worker->bodies, shared->body_budget);
     sem_init(&worker->reached, 0, 0);
     sem_init(&worker->allowed, 0, 0);
-    struct plan plan = {worker, site, listeners, listener_count};
+    struct plan plan = {worker, shared->fleet, site, listeners, listener_count};
     int rc = pthread_create(&worker->thread, NULL, run, &plan);
     if (rc != 0) {
         sky_log(SKY_LOG_ERROR, "cannot start a thread: %s", strerror(rc));

@@ -20,6 +20,7 @@
 struct sky_access_log;
 struct sky_access_pen;
 struct sky_connection_limit;
+struct sky_fleet;
 struct sky_front;
 struct sky_sampling_window;
 struct sky_stitch;
@@ -72,6 +73,7 @@ struct sky_worker_shared {
     struct sky_reporter *reporter;
     struct sky_sampling_window *sampling;
     struct sky_access_log *access_log; /* NULL: none */
+    struct sky_fleet *fleet;
     struct sky_body_budget *body_budget;
     struct sky_connection_limit *connection_limit;
 };

@@ -20,7 +20,8 @@ static bool takes_part(struct sky_upstream_server *server, const struct round *r
 /* Cross-multiplied: active / weight. */
 static bool is_busier(const struct sky_upstream_server *a, const struct sky_upstream_server *b)
 {
-    return a->active * b->config->weight > b->active * a->config->weight;
+    return (uint64_t)a->share->active * b->config->weight >
+           (uint64_t)b->share->active * a->config->weight;
 }
 
 static bool goes_before(const struct sky_upstream_server *a, const struct sky_upstream_server *b)
@@ -34,16 +35,21 @@ static bool goes_before(const struct sky_upstream_server *a, const struct sky_up
     return a->current > b->current;
 }
 
+/* NULL and *full: some take part, and none of them has a place. */
 static struct sky_upstream_server *choose_of(struct sky_upstream *upstream,
-                                             const struct round *round, uint64_t tried)
+                                             const struct round *round, uint64_t tried, bool *full)
 {
     struct sky_upstream_server *best = NULL;
     int64_t earned = 0;
 
-    for (size_t i = 0; i < upstream->config->server_count; ++i) {
-        struct sky_upstream_server *server = &upstream->servers[i];
+    for (size_t i = 0; i < upstream->server_count; ++i) {
+        struct sky_upstream_server *server = upstream->servers[i];
         if (!takes_part(server, round, tried))
             continue;
+        if (sky_member_is_full(server->member)) {
+            *full = true;
+            continue;
+        }
         server->current += server->config->weight;
         earned += server->config->weight;
         if (best == NULL || goes_before(server, best))
@@ -54,13 +60,31 @@ static struct sky_upstream_server *choose_of(struct sky_upstream *upstream,
     return best;
 }
 
-struct sky_upstream_server *sky_balance_choose(struct sky_upstream *upstream, uint64_t tried)
+static struct sky_upstream_server *choose_once(struct sky_upstream *upstream, uint64_t tried,
+                                               bool *full)
 {
     struct sky_upstream_server *server = NULL;
 
-    if (upstream->config->server_count == 1)
-        return tried == 0 ? &upstream->servers[0] : NULL;
-    for (size_t i = 0; server == NULL && i < sizeof(rounds) / sizeof(rounds[0]); ++i)
-        server = choose_of(upstream, &rounds[i], tried);
+    *full = false;
+    for (size_t i = 0; server == NULL && !*full && i < sizeof(rounds) / sizeof(rounds[0]); ++i)
+        server = choose_of(upstream, &rounds[i], tried, full);
+    return server;
+}
+
+struct sky_upstream_server *sky_balance_choose(struct sky_upstream *upstream, uint64_t tried,
+                                               bool *full)
+{
+    struct sky_upstream_server *server;
+
+    if (upstream->server_count == 1 && !upstream->roster->limited) {
+        *full = false;
+        return tried == 0 ? upstream->servers[0] : NULL;
+    }
+    /* between the look and the taking another worker may have had the last place */
+    do
+        server = choose_once(upstream, tried, full);
+    while (server != NULL && !sky_member_enter(server->member));
+    if (server != NULL)
+        *full = false;
     return server;
 }

@@ -12,11 +12,15 @@ static uint64_t now_ms(const struct sky_upstream_server *server)
 
 bool sky_health_usable(struct sky_upstream_server *server)
 {
-    if (server->down_until_ms == 0)
-        return true;
-    if (now_ms(server) < server->down_until_ms)
+    _Atomic uint64_t *down_until_ms = &server->share->down_until_ms;
+
+    if (atomic_load_explicit(&server->member->unwell, memory_order_relaxed))
         return false;
-    server->down_until_ms = 0;
+    if (*down_until_ms == 0)
+        return true;
+    if (now_ms(server) < *down_until_ms)
+        return false;
+    *down_until_ms = 0;
     return true;
 }
 
@@ -44,8 +48,8 @@ void sky_health_failed(struct sky_upstream_server *server, enum sky_failure fail
     const struct sky_upstream_config *config = upstream->config;
     uint64_t now = now_ms(server);
 
-    if (config->max_fails == 0 || config->server_count == 1 || !counts(failure) ||
-        server->down_until_ms > now)
+    if (config->max_fails == 0 || upstream->server_count == 1 || !counts(failure) ||
+        server->share->down_until_ms > now)
         return;
     if (server->fails == 0 || now > server->fails_since_ms + config->fail_timeout_ms) {
         server->fails = 0;
@@ -53,10 +57,10 @@ void sky_health_failed(struct sky_upstream_server *server, enum sky_failure fail
     }
     if (++server->fails < config->max_fails)
         return;
-    server->down_until_ms = now + config->fail_timeout_ms;
+    server->share->down_until_ms = now + config->fail_timeout_ms;
     server->fails = config->max_fails - 1; /* when it comes back, one more is enough */
-    server->fails_since_ms = server->down_until_ms;
+    server->fails_since_ms = server->share->down_until_ms;
     sky_count(upstream->counters, SKY_COUNT_upstream_down);
     sky_log(SKY_LOG_WARN, "upstream %s: %s is passed over for %" PRIu32 " ms: %s", config->name,
-            server->address->text, config->fail_timeout_ms, sky_failure_info(failure)->text);
+            server->member->label, config->fail_timeout_ms, sky_failure_info(failure)->text);
 }

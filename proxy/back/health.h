@@ -18,7 +18,8 @@ void sky_health_failed(struct sky_upstream_server *server, enum sky_failure fail
 static inline void sky_health_answered(struct sky_upstream_server *server)
 {
     server->fails = 0;
-    server->down_until_ms = 0; /* it was asked because all were down */
+    /* it was asked because all were down */
+    atomic_store_explicit(&server->share->down_until_ms, 0, memory_order_relaxed);
 }
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proxy/back/dial.h"
+#include "proxy/back/turn.h"
 
 /* How soon a full backlog is tried again; one try a time, whatever the number of those who wait. */
 #define BACKLOG_RETRY_MS 5
@@ -13,32 +14,66 @@
  * microseconds, and the client gets them in one piece then. */
 #define HEAD_HOLD_MS 1
 
-struct sky_upstream *sky_upstream_new(h2o_context_t *ctx,
-                                      const struct sky_upstream_config *upstream,
+static struct sky_upstream_server *server_new(struct sky_upstream *upstream,
+                                              struct sky_member *member)
+{
+    struct sky_upstream_server *server = h2o_mem_alloc(sizeof(*server));
+
+    memset(server, 0, sizeof(*server));
+    server->upstream = upstream;
+    server->member = member;
+    server->share = &member->shares[upstream->worker];
+    server->config = member->config;
+    server->address = &member->address;
+    h2o_linklist_init_anchor(&server->idle);
+    sky_dial_init_server(server);
+    return server;
+}
+
+static void server_destroy(struct sky_upstream_server *server)
+{
+    while (!h2o_linklist_is_empty(&server->idle))
+        sky_upstream_close(
+            H2O_STRUCT_FROM_MEMBER(struct sky_upstream_conn, idle, server->idle.next));
+    sky_dial_fini_server(server);
+    sky_member_release(server->member);
+    free(server);
+}
+
+static void take_members(struct sky_upstream *upstream)
+{
+    uint64_t version;
+    struct sky_member **members =
+        sky_roster_copy(upstream->roster, &upstream->server_count, &version);
+
+    upstream->servers = h2o_mem_alloc(upstream->server_count * sizeof(upstream->servers[0]));
+    for (size_t i = 0; i < upstream->server_count; ++i) {
+        upstream->servers[i] = server_new(upstream, members[i]);
+        upstream->servers[i]->bit = UINT64_C(1) << i % 64;
+    }
+    free(members);
+}
+
+struct sky_upstream *sky_upstream_new(h2o_context_t *ctx, struct sky_roster *roster, size_t worker,
                                       const struct sky_config *config,
                                       struct sky_counters *counters)
 {
-    size_t count = upstream->server_count;
-    struct sky_upstream *self = h2o_mem_alloc(sizeof(*self) + count * sizeof(self->servers[0]));
+    struct sky_upstream *self = h2o_mem_alloc(sizeof(*self));
 
-    memset(self, 0, sizeof(*self) + count * sizeof(self->servers[0]));
+    memset(self, 0, sizeof(*self));
     self->ctx = ctx;
-    self->config = upstream;
+    self->config = roster->config;
     self->counters = counters;
+    self->roster = roster;
+    self->worker = worker;
     h2o_timeout_init(ctx->loop, &self->connect, config->timeouts.connect_ms);
     h2o_timeout_init(ctx->loop, &self->response, config->timeouts.response_ms);
     h2o_timeout_init(ctx->loop, &self->idle, config->timeouts.upstream_idle_ms);
     h2o_timeout_init(ctx->loop, &self->retry, BACKLOG_RETRY_MS);
     h2o_timeout_init(ctx->loop, &self->head_hold, HEAD_HOLD_MS);
-    for (size_t i = 0; i < count; ++i) {
-        struct sky_upstream_server *server = &self->servers[i];
-        server->upstream = self;
-        server->config = &upstream->servers[i];
-        server->address = &upstream->servers[i].address;
-        server->bit = UINT64_C(1) << i % 64;
-        h2o_linklist_init_anchor(&server->idle);
-        sky_dial_init_server(server);
-    }
+    h2o_timeout_init(ctx->loop, &self->patience, self->config->queue.timeout_ms);
+    take_members(self);
+    sky_turn_init_upstream(self);
     return self;
 }
 
@@ -144,16 +179,13 @@ void sky_upstream_close(struct sky_upstream_conn *conn)
 
 void sky_upstream_destroy(struct sky_upstream *upstream)
 {
-    h2o_timeout_t *timeouts[] = {&upstream->connect, &upstream->response, &upstream->idle,
-                                 &upstream->retry, &upstream->head_hold};
+    h2o_timeout_t *timeouts[] = {&upstream->connect, &upstream->response,  &upstream->idle,
+                                 &upstream->retry,   &upstream->head_hold, &upstream->patience};
 
-    for (size_t i = 0; i < upstream->config->server_count; ++i) {
-        struct sky_upstream_server *server = &upstream->servers[i];
-        while (!h2o_linklist_is_empty(&server->idle))
-            sky_upstream_close(
-                H2O_STRUCT_FROM_MEMBER(struct sky_upstream_conn, idle, server->idle.next));
-        sky_dial_fini_server(server);
-    }
+    sky_turn_fini_upstream(upstream);
+    for (size_t i = 0; i < upstream->server_count; ++i)
+        server_destroy(upstream->servers[i]);
+    free(upstream->servers);
     for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); ++i)
         h2o_timeout_dispose(upstream->ctx->loop, timeouts[i]);
     while (upstream->clocks != NULL) {

@@ -13,6 +13,7 @@
 
 #include <h2o.h>
 
+#include "proxy/back/roster.h"
 #include "proxy/config/config.h"
 #include "proxy/counters.h"
 
@@ -29,20 +30,20 @@ struct sky_upstream_address {
 
 struct sky_upstream_server {
     struct sky_upstream *upstream;
-    const struct sky_address *address;
+    struct sky_member *member;         /* held */
+    struct sky_share *share;           /* this worker's, of the member */
+    const struct sky_address *address; /* the member's */
     const struct sky_server_config *config;
     uint64_t bit; /* of struct sky_turn.tried */
 
-    /* balance.c */
-    int64_t current; /* what the weights have earned, less what was used */
-    size_t active;   /* requests that have the server */
+    int64_t current; /* balance.c: what the weight has earned, less what was used */
 
     h2o_linklist_t idle; /* sky_upstream_conn.idle, newest first */
     size_t idle_count;
 
     /* health.c */
     uint32_t fails;
-    uint64_t fails_since_ms, down_until_ms; /* loop time; down: 0 when it is not */
+    uint64_t fails_since_ms; /* loop time, as that of the share */
 
     /* dial.c */
     struct sky_upstream_address
@@ -66,9 +67,18 @@ struct sky_upstream {
     h2o_context_t *ctx;
     const struct sky_upstream_config *config;
     struct sky_counters *counters;
+    struct sky_roster *roster;
+    size_t worker; /* index, of the shares */
     h2o_timeout_t connect, response, idle, retry, head_hold;
     struct sky_upstream_clock *clocks;
-    struct sky_upstream_server servers[]; /* config->server_count */
+    struct sky_upstream_server **servers; /* heap, as each of them */
+    size_t server_count;
+
+    /* turn.c: requests that wait for a place */
+    h2o_linklist_t waiting; /* sky_turn.waiting, in the order in which they came */
+    h2o_timeout_t patience; /* queue.timeout */
+    h2o_timeout_entry_t look_again;
+    h2o_multithread_receiver_t wakes;
 };
 
 /* One connection. Heap; made by dial.c, freed by sky_upstream_close. */
@@ -85,9 +95,9 @@ struct sky_upstream_conn {
     void *owner;
 };
 
-/* sky_upstream_new: connects nothing. Pointers are borrowed for its life. */
-struct sky_upstream *sky_upstream_new(h2o_context_t *ctx,
-                                      const struct sky_upstream_config *upstream,
+/* sky_upstream_new: connects nothing. Pointers are borrowed for its life; `worker` is the index of
+ * the shares that it writes. */
+struct sky_upstream *sky_upstream_new(h2o_context_t *ctx, struct sky_roster *roster, size_t worker,
                                       const struct sky_config *config,
                                       struct sky_counters *counters);
 

@@ -9,7 +9,8 @@
 
 static const char accepted_upstream[] = "{servers: [ADDR, ...], balance: WORD, max_fails: NUMBER, "
                                         "...}: see \"Upstreams\" in the reference";
-static const char accepted_server[] = "ADDR, or {address: ADDR, weight: NUMBER, backup: on}";
+static const char accepted_server[] =
+    "ADDR, or {address: ADDR, weight: NUMBER, max_connections: NUMBER, backup: on}";
 
 /* The offsets are in the upstream. */
 static const struct sky_option options[] = {
@@ -31,6 +32,8 @@ static const struct sky_option options[] = {
 static const struct sky_option server_options[] = {
     {"weight", &sky_option_type_count, offsetof(struct sky_server_config, weight), 1, 1000, NULL,
      NULL, NULL},
+    {"max_connections", &sky_option_type_count, offsetof(struct sky_server_config, max_connections),
+     0, 1000000, NULL, NULL, NULL},
     {"backup", &sky_option_type_flag, offsetof(struct sky_server_config, backup), 0, 0, NULL, NULL,
      NULL},
 };
@@ -224,7 +227,7 @@ void sky_config_read_upstream(struct sky_upstream_config *upstream, struct sky_y
 
 static json_t *server_tree(const struct sky_server_config *server)
 {
-    if (server->weight == 1 && !server->backup)
+    if (server->weight == 1 && !server->backup && server->max_connections == 0)
         return json_string(server->address.text);
     json_t *tree = json_pack("{s:s}", "address", server->address.text);
     for (size_t i = 0; i < SERVER_OPTION_COUNT; i++) {

@@ -15,8 +15,9 @@ enum sky_switch { SKY_SWITCH_AUTO, SKY_SWITCH_ON, SKY_SWITCH_OFF };
 
 struct sky_server_config {
     struct sky_address address;
-    uint32_t weight; /* at least 1 */
-    bool backup;     /* gets requests only while no other server can */
+    uint32_t weight;          /* at least 1 */
+    uint32_t max_connections; /* requests at once, of the whole process; 0: any number */
+    bool backup;              /* gets requests only while no other server can */
 };
 
 struct sky_upstream_config {
@@ -26,6 +27,10 @@ struct sky_upstream_config {
     enum sky_balance balance;
     uint32_t max_fails;       /* after so many a server is passed over; 0: never */
     uint32_t fail_timeout_ms; /* for so long, and within so long they count */
+    struct {
+        uint32_t max;
+        uint32_t timeout_ms;
+    } queue; /* of requests, while all servers have max_connections */
 };
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a request to an app that has it.
  *
- * Happy path: a server is chosen -> an idle socket, or a new one -> the request is written -> the
- * answer's head.
- * Failures: the server does not take the connection: the next one is tried. A kept socket dies
- * before it has answered: once more by a fresh one, if the request may be sent twice. A fresh one
- * does: once by another server, if it may. Everything else: the error page. */
+ * Happy path: a server is chosen, maybe waited for -> an idle socket, or a new one -> the request
+ * is written -> the answer's head. Failures: the server does not take the connection: the next one
+ * is tried. A kept socket dies before it has answered: once more by a fresh one, if the request may
+ * be sent twice. A fresh one does: once by another server, if it may. Everything else: the error
+ * page. */
 #include "proxy/back/forward.h"
 #include "proxy/back/health.h"
 #include "proxy/back/upstream.h"
@@ -72,6 +72,34 @@ static bool may_repeat(const struct sky_exchange *exchange)
            (back->unwritten || is_idempotent(exchange->req));
 }
 
+/* The request has waited for a place. */
+static void on_turn(struct sky_turn *turn, enum sky_failure failure)
+{
+    struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, turn, turn);
+
+    if (exchange->trace != NULL)
+        sky_trace_queued(exchange->trace);
+    if (failure == SKY_FAILURE_NONE)
+        start_attempt(exchange, turn->server, false);
+    else
+        sky_exchange_fail(exchange, failure);
+}
+
+/* Starts at another server, or waits for it; false: there is none. */
+static bool move_on(struct sky_exchange *exchange)
+{
+    switch (sky_turn_next(&exchange->turn, on_turn)) {
+    case SKY_TURN_HELD:
+        start_attempt(exchange, exchange->turn.server, false);
+        return true;
+    case SKY_TURN_QUEUED:
+        sky_exchange_move(exchange, SKY_EXCHANGE_DIALLING);
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* The server died of it, or with it: what may be done twice is done by another one, once, so that a
  * request that kills its server does not kill them all. */
 static bool try_elsewhere(struct sky_exchange *exchange)
@@ -79,11 +107,10 @@ static bool try_elsewhere(struct sky_exchange *exchange)
     const struct sky_back *back = &exchange->back;
 
     if (back->failure != SKY_FAILURE_CLOSED || !back->unanswered || exchange->moved ||
-        !is_idempotent(exchange->req) || sky_turn_next(&exchange->turn) == NULL)
+        !is_idempotent(exchange->req) || !move_on(exchange))
         return false;
     exchange->moved = true;
     sky_count(&exchange->worker->counters, SKY_COUNT_upstream_moves);
-    start_attempt(exchange, exchange->turn.server, false);
     return true;
 }
 
@@ -141,11 +168,8 @@ static void write_request(struct sky_exchange *exchange, struct sky_upstream_con
  * wait for another one. */
 static bool try_next_server(struct sky_exchange *exchange, enum sky_failure failure)
 {
-    if (failure == SKY_FAILURE_CONNECT_TIMEOUT || failure == SKY_FAILURE_BACKLOG_FULL ||
-        sky_turn_next(&exchange->turn) == NULL)
-        return false;
-    start_attempt(exchange, exchange->turn.server, false);
-    return true;
+    return failure != SKY_FAILURE_CONNECT_TIMEOUT && failure != SKY_FAILURE_BACKLOG_FULL &&
+           move_on(exchange);
 }
 
 static void on_dialled(struct sky_dial *dial, struct sky_upstream_conn *conn,
@@ -183,7 +207,16 @@ static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_ser
 
 static void start(struct sky_exchange *exchange)
 {
-    start_attempt(exchange, sky_turn_take(&exchange->turn, exchange->upstream), false);
+    switch (sky_turn_take(&exchange->turn, exchange->upstream, on_turn)) {
+    case SKY_TURN_HELD:
+        start_attempt(exchange, exchange->turn.server, false);
+        break;
+    case SKY_TURN_QUEUED:
+        break;
+    default:
+        sky_exchange_fail(exchange, SKY_FAILURE_QUEUE_FULL);
+        break;
+    }
 }
 
 static void on_start_timer(h2o_timeout_entry_t *entry)

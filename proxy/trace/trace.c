@@ -301,6 +301,11 @@ struct sky_text sky_trace_attempt(struct sky_trace *trace, const struct sky_addr
     return write_lines(trace);
 }
 
+void sky_trace_queued(struct sky_trace *trace)
+{
+    trace->queued_us = now_us(trace);
+}
+
 void sky_trace_sent(struct sky_trace *trace)
 {
     trace->sent_us = now_us(trace);

@@ -35,6 +35,9 @@ struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req);
  * attempt or the end. */
 struct sky_text sky_trace_attempt(struct sky_trace *trace, const struct sky_address *server);
 
+/* sky_trace_queued: the request has waited for a server with a place, since it was whole. */
+void sky_trace_queued(struct sky_trace *trace);
+
 /* sky_trace_sent, sky_trace_answered: the request's last byte was written; the first byte of the
  * answer was read. */
 void sky_trace_sent(struct sky_trace *trace);

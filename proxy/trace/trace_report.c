@@ -11,14 +11,14 @@
  * towards a service of its own. */
 #define COMPONENT_HTTP 49
 
-#define MAX_TAGS 8
+#define MAX_TAGS 9
 
 /* The entry span's tags; texts point into the buffers here or into the trace. */
 struct entry_tags {
     struct sky_tag tags[MAX_TAGS];
     size_t count;
     char status[3];
-    char in_bytes[24], out_bytes[24];
+    char in_bytes[24], out_bytes[24], queue_ms[24];
 };
 
 static void add_tag(struct entry_tags *tags, struct sky_text key, struct sky_text value)
@@ -51,6 +51,9 @@ static void collect_tags(const struct sky_trace *trace, struct entry_tags *tags)
     }
     if (trace->outcome.failure != NULL)
         add_tag(tags, SKY_TEXT("failure"), sky_text_of(trace->outcome.failure));
+    if (trace->queued_us != 0)
+        add_number(tags, SKY_TEXT("queue_ms"), tags->queue_ms,
+                   (uint64_t)(trace->queued_us - trace->received_us) / 1000);
     if (trace->outcome.tunnel) {
         add_number(tags, SKY_TEXT("tunnel.bytes_in"), tags->in_bytes,
                    trace->outcome.tunnel_in_bytes);

@@ -27,6 +27,7 @@ struct sky_trace {
     /* microseconds since 1970; clock steps within a request are kept out: only received_us is read
      * from the wall clock, the rest are monotonic differences to it */
     int64_t received_us, sent_us, answered_us, end_us;
+    int64_t queued_us; /* until when it waited for a server; 0: it did not */
     int64_t wall_minus_monotonic_us;
     struct sky_trace_outcome outcome; /* from the end on */
 };

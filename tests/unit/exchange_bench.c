@@ -69,6 +69,11 @@ struct sky_text sky_trace_attempt(struct sky_trace *trace, const struct sky_addr
     return sky_text(trace->lines, (size_t)len);
 }
 
+void sky_trace_queued(struct sky_trace *trace)
+{
+    (void)trace;
+}
+
 void sky_trace_sent(struct sky_trace *trace)
 {
     pthread_mutex_lock(&mutex);
@@ -320,8 +325,9 @@ void bench_start(struct bench *bench, bool unix_socket)
     worker->front = sky_front_new(&worker->ctx, bench->site.globalconf.hosts, &bench->config,
                                   &worker->counters);
     worker->upstreams = h2o_mem_alloc(sizeof(*worker->upstreams));
+    bench->roster = sky_roster_new(&bench->upstream, 1);
     worker->upstreams[0] =
-        sky_upstream_new(&worker->ctx, &bench->upstream, &bench->config, &worker->counters);
+        sky_upstream_new(&worker->ctx, bench->roster, 0, &bench->config, &worker->counters);
     bench->listener = h2o_evloop_socket_create(worker->ctx.loop, dup(bench->listen_fd),
                                                H2O_SOCKET_FLAG_DONT_READ);
     bench->listener->data = bench;
@@ -343,6 +349,7 @@ void bench_stop(struct bench *bench)
     sky_front_destroy(worker->front);
     sky_tunnels_fini(&worker->tunnels);
     sky_upstream_destroy(worker->upstreams[0]);
+    sky_roster_destroy(bench->roster);
     free(worker->upstreams);
     h2o_context_dispose(&worker->ctx);
     h2o_evloop_destroy(loop);

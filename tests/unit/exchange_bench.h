@@ -8,6 +8,7 @@
 #include <h2o.h>
 #include <semaphore.h>
 
+#include "proxy/back/roster.h"
 #include "proxy/exchange/failure.h"
 #include "proxy/trace/trace.h"
 #include "proxy/worker.h"
@@ -28,6 +29,7 @@ struct bench {
     struct sky_worker worker;
     struct sky_config config;
     struct sky_upstream_config upstream;
+    struct sky_roster *roster;
     struct sky_route_config route;
     struct sky_server_config servers[2]; /* [0] is the app; [1] as set before the start */
     const char *first_server; /* address text of a server to be tried before the app, or NULL */

@@ -21,6 +21,7 @@ struct fixture {
     struct sky_server_config servers[MAX_SERVERS];
     struct sky_upstream_config upstream_config;
     struct sky_counters counters;
+    struct sky_roster *roster;
     struct sky_upstream *upstream;
 };
 
@@ -49,8 +50,9 @@ static struct fixture *set_up(const char *weights, enum sky_balance balance)
         server->weight = (uint32_t)(*weights - '0');
         server->backup = backup;
     }
-    fixture->upstream = sky_upstream_new(&fixture->ctx, &fixture->upstream_config, &fixture->config,
-                                         &fixture->counters);
+    fixture->roster = sky_roster_new(&fixture->upstream_config, 1);
+    fixture->upstream =
+        sky_upstream_new(&fixture->ctx, fixture->roster, 0, &fixture->config, &fixture->counters);
     return fixture;
 }
 
@@ -59,6 +61,7 @@ static void tear_down(struct fixture *fixture)
     h2o_loop_t *loop = fixture->ctx.loop;
 
     sky_upstream_destroy(fixture->upstream);
+    sky_roster_destroy(fixture->roster);
     for (size_t i = 0; i < MAX_SERVERS; ++i)
         sky_address_fini(&fixture->servers[i].address);
     h2o_context_dispose(&fixture->ctx);
@@ -69,7 +72,27 @@ static void tear_down(struct fixture *fixture)
 
 static char letter_of(const struct sky_upstream_server *server)
 {
-    return (char)('a' + (server - server->upstream->servers));
+    return (char)('a' + server->member->index);
+}
+
+static struct sky_upstream_server *choose(struct sky_upstream *upstream)
+{
+    bool full;
+
+    return sky_balance_choose(upstream, 0, &full);
+}
+
+/* No place is ever waited for here. */
+static char take(struct sky_turn *turn, struct fixture *fixture)
+{
+    assert_int_equal(sky_turn_take(turn, fixture->upstream, NULL), SKY_TURN_HELD);
+    return letter_of(turn->server);
+}
+
+static char next(struct sky_turn *turn)
+{
+    assert_int_equal(sky_turn_next(turn, NULL), SKY_TURN_HELD);
+    return letter_of(turn->server);
 }
 
 static void expect_turns(struct fixture *fixture, const char *turns)
@@ -77,7 +100,7 @@ static void expect_turns(struct fixture *fixture, const char *turns)
     char found[32] = "";
 
     for (size_t i = 0; turns[i] != '\0'; ++i)
-        found[i] = letter_of(sky_balance_choose(fixture->upstream, 0));
+        found[i] = letter_of(choose(fixture->upstream));
     assert_string_equal(found, turns);
 }
 
@@ -107,7 +130,7 @@ static void each_round_is_exact(void **state)
             sum += (size_t)(*at - '0');
         for (int round = 1; round <= 3; ++round) {
             for (size_t i = 0; i < sum; ++i)
-                turns[letter_of(sky_balance_choose(fixture->upstream, 0)) - 'a']++;
+                turns[letter_of(choose(fixture->upstream)) - 'a']++;
             for (size_t i = 0; all[k][i] != '\0'; ++i)
                 assert_int_equal(turns[i], round * (all[k][i] - '0'));
         }
@@ -118,20 +141,20 @@ static void each_round_is_exact(void **state)
 static void backups_wait_for_all_others(void **state)
 {
     struct fixture *fixture = set_up("11B11", SKY_BALANCE_ROUND_ROBIN);
-    struct sky_upstream_server *servers = fixture->upstream->servers;
+    struct sky_upstream_server **servers = fixture->upstream->servers;
 
     (void)state;
     expect_turns(fixture, "abab");
-    sky_health_failed(&servers[0], SKY_FAILURE_REFUSED);
+    sky_health_failed(servers[0], SKY_FAILURE_REFUSED);
     expect_turns(fixture, "bbb");
-    sky_health_failed(&servers[1], SKY_FAILURE_REFUSED);
+    sky_health_failed(servers[1], SKY_FAILURE_REFUSED);
     expect_turns(fixture, "cdcd");
-    sky_health_answered(&servers[1]);
+    sky_health_answered(servers[1]);
     expect_turns(fixture, "bb");
     for (int i = 0; i < 4; ++i)
-        sky_health_failed(&servers[i], SKY_FAILURE_REFUSED);
-    sky_health_failed(&servers[1], SKY_FAILURE_REFUSED);
-    assert_true(letter_of(sky_balance_choose(fixture->upstream, 0)) < 'c'); /* all are down */
+        sky_health_failed(servers[i], SKY_FAILURE_REFUSED);
+    sky_health_failed(servers[1], SKY_FAILURE_REFUSED);
+    assert_true(letter_of(choose(fixture->upstream)) < 'c'); /* all are down */
     tear_down(fixture);
 }
 
@@ -143,18 +166,18 @@ static void the_least_busy_comes_first(void **state)
 
     (void)state;
     for (size_t i = 0; i < 6; ++i)
-        found[i] = letter_of(sky_turn_take(&turns[i], fixture->upstream));
+        found[i] = take(&turns[i], fixture);
     assert_string_equal(found, "babbab"); /* a third each for a, two for b */
-    assert_int_equal(fixture->upstream->servers[0].active, 2);
-    assert_int_equal(fixture->upstream->servers[1].active, 4);
+    assert_int_equal(fixture->upstream->servers[0]->share->active, 2);
+    assert_int_equal(fixture->upstream->servers[1]->share->active, 4);
     sky_turn_end(&turns[1]);
     sky_turn_end(&turns[4]);
     sky_turn_end(&turns[4]); /* harmless */
     expect_turns(fixture, "aaaa");
     for (size_t i = 0; i < 6; ++i)
         sky_turn_end(&turns[i]);
-    assert_int_equal(fixture->upstream->servers[0].active, 0);
-    assert_int_equal(fixture->upstream->servers[1].active, 0);
+    assert_int_equal(fixture->upstream->servers[0]->share->active, 0);
+    assert_int_equal(fixture->upstream->servers[1]->share->active, 0);
     tear_down(fixture);
 }
 
@@ -164,19 +187,19 @@ static void a_request_tries_each_server_once(void **state)
     struct sky_turn turn = {0};
 
     (void)state;
-    assert_int_equal(letter_of(sky_turn_take(&turn, fixture->upstream)), 'a');
-    assert_int_equal(letter_of(sky_turn_next(&turn)), 'b');
-    assert_int_equal(letter_of(sky_turn_next(&turn)), 'c');
-    assert_null(sky_turn_next(&turn));
+    assert_int_equal(take(&turn, fixture), 'a');
+    assert_int_equal(next(&turn), 'b');
+    assert_int_equal(next(&turn), 'c');
+    assert_int_equal(sky_turn_next(&turn, NULL), SKY_TURN_NONE);
     assert_int_equal(letter_of(turn.server), 'c'); /* still held */
-    assert_int_equal(fixture->upstream->servers[0].active, 0);
-    assert_int_equal(fixture->upstream->servers[2].active, 1);
+    assert_int_equal(fixture->upstream->servers[0]->share->active, 0);
+    assert_int_equal(fixture->upstream->servers[2]->share->active, 1);
     sky_turn_end(&turn);
     tear_down(fixture);
     fixture = set_up("1", SKY_BALANCE_ROUND_ROBIN);
     turn = (struct sky_turn){0};
-    assert_int_equal(letter_of(sky_turn_take(&turn, fixture->upstream)), 'a');
-    assert_null(sky_turn_next(&turn));
+    assert_int_equal(take(&turn, fixture), 'a');
+    assert_int_equal(sky_turn_next(&turn, NULL), SKY_TURN_NONE);
     sky_turn_end(&turn);
     tear_down(fixture);
 }

@@ -7,7 +7,8 @@
 #define UPSTREAM_MEMBERS                                                  \
     "{servers: [ADDR, ...], balance: WORD, max_fails: NUMBER, ...}: see " \
     "\"Upstreams\" in the reference"
-#define SERVER_MEMBERS "ADDR, or {address: ADDR, weight: NUMBER, backup: on}"
+#define SERVER_MEMBERS \
+    "ADDR, or {address: ADDR, weight: NUMBER, max_connections: NUMBER, backup: on}"
 #define TLS_MEMBERS                                                                        \
     "{certificate: FILE, key: FILE, certificates: [{certificate: FILE, key: FILE}, ...], " \
     "client_ca: FILE, client_auth: require or optional, hsts: VALUE}"

@@ -19,6 +19,7 @@ struct fixture {
     struct sky_server_config servers[COUNT];
     struct sky_upstream_config upstream_config;
     struct sky_counters counters;
+    struct sky_roster *roster;
     struct sky_upstream *upstream;
 };
 
@@ -39,8 +40,9 @@ static struct fixture *set_up(uint32_t max_fails)
                                                             .server_count = COUNT,
                                                             .max_fails = max_fails,
                                                             .fail_timeout_ms = 1000};
-    fixture->upstream = sky_upstream_new(&fixture->ctx, &fixture->upstream_config, &fixture->config,
-                                         &fixture->counters);
+    fixture->roster = sky_roster_new(&fixture->upstream_config, 1);
+    fixture->upstream =
+        sky_upstream_new(&fixture->ctx, fixture->roster, 0, &fixture->config, &fixture->counters);
     return fixture;
 }
 
@@ -49,6 +51,7 @@ static void tear_down(struct fixture *fixture)
     h2o_loop_t *loop = fixture->ctx.loop;
 
     sky_upstream_destroy(fixture->upstream);
+    sky_roster_destroy(fixture->roster);
     for (size_t i = 0; i < COUNT; ++i)
         sky_address_fini(&fixture->servers[i].address);
     h2o_context_dispose(&fixture->ctx);
@@ -57,25 +60,31 @@ static void tear_down(struct fixture *fixture)
     free(fixture);
 }
 
+static struct sky_upstream_server *choose(struct sky_upstream *upstream)
+{
+    bool full;
+
+    return sky_balance_choose(upstream, 0, &full);
+}
+
 static void expect_turns(struct fixture *fixture, const char *turns)
 {
     for (; *turns != '\0'; ++turns)
-        assert_ptr_equal(sky_balance_choose(fixture->upstream, 0),
-                         &fixture->upstream->servers[*turns - 'a']);
+        assert_ptr_equal(choose(fixture->upstream), fixture->upstream->servers[*turns - 'a']);
 }
 
 /* As if so much time had passed since. */
 static void age(struct sky_upstream_server *server, uint64_t ms)
 {
     server->fails_since_ms -= ms;
-    if (server->down_until_ms != 0)
-        server->down_until_ms -= ms;
+    if (server->share->down_until_ms != 0)
+        server->share->down_until_ms -= ms;
 }
 
 static void a_server_is_down_after_max_fails(void **state)
 {
     struct fixture *fixture = set_up(2);
-    struct sky_upstream_server *b = &fixture->upstream->servers[1];
+    struct sky_upstream_server *b = fixture->upstream->servers[1];
 
     (void)state;
     expect_turns(fixture, "abcabc");
@@ -99,7 +108,7 @@ static void a_server_is_down_after_max_fails(void **state)
 static void old_failures_are_forgotten(void **state)
 {
     struct fixture *fixture = set_up(2);
-    struct sky_upstream_server *a = &fixture->upstream->servers[0];
+    struct sky_upstream_server *a = fixture->upstream->servers[0];
 
     (void)state;
     sky_health_failed(a, SKY_FAILURE_REFUSED);
@@ -117,12 +126,12 @@ static void when_all_are_down_all_are_tried(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT; ++i)
-        sky_health_failed(&fixture->upstream->servers[i], SKY_FAILURE_CONNECT_TIMEOUT);
+        sky_health_failed(fixture->upstream->servers[i], SKY_FAILURE_CONNECT_TIMEOUT);
     for (int i = 0; i < COUNT; ++i) {
-        struct sky_upstream_server *server = sky_balance_choose(fixture->upstream, 0);
-        assert_ptr_not_equal(sky_balance_choose(fixture->upstream, 0), server);
+        struct sky_upstream_server *server = choose(fixture->upstream);
+        assert_ptr_not_equal(choose(fixture->upstream), server);
     }
-    sky_health_answered(&fixture->upstream->servers[1]);
+    sky_health_answered(fixture->upstream->servers[1]);
     expect_turns(fixture, "bbb");
     tear_down(fixture);
 }
@@ -130,7 +139,7 @@ static void when_all_are_down_all_are_tried(void **state)
 static void some_failures_do_not_count(void **state)
 {
     struct fixture *fixture = set_up(1);
-    struct sky_upstream_server *a = &fixture->upstream->servers[0];
+    struct sky_upstream_server *a = fixture->upstream->servers[0];
 
     (void)state;
     sky_health_failed(a, SKY_FAILURE_BACKLOG_FULL);
@@ -138,13 +147,13 @@ static void some_failures_do_not_count(void **state)
     expect_turns(fixture, "abc");
     tear_down(fixture);
     fixture = set_up(0);
-    sky_health_failed(&fixture->upstream->servers[0], SKY_FAILURE_REFUSED);
+    sky_health_failed(fixture->upstream->servers[0], SKY_FAILURE_REFUSED);
     expect_turns(fixture, "abc");
     fixture->upstream_config.max_fails = 1;
-    fixture->upstream_config.server_count = 1;
-    sky_health_failed(&fixture->upstream->servers[0], SKY_FAILURE_REFUSED);
+    fixture->upstream->server_count = 1;
+    sky_health_failed(fixture->upstream->servers[0], SKY_FAILURE_REFUSED);
     expect_turns(fixture, "aaa");
-    fixture->upstream_config.server_count = COUNT;
+    fixture->upstream->server_count = COUNT;
     tear_down(fixture);
 }
 

@@ -22,9 +22,10 @@ void upstream_fixture_init(struct upstream_fixture *fixture, const char *address
     fixture->config.timeouts.connect_ms = 10000;
     fixture->config.timeouts.response_ms = response_ms;
     fixture->config.timeouts.upstream_idle_ms = 1000;
-    fixture->upstream = sky_upstream_new(&fixture->ctx, &fixture->upstream_config, &fixture->config,
-                                         &fixture->counters);
-    fixture->server = &fixture->upstream->servers[0];
+    fixture->roster = sky_roster_new(&fixture->upstream_config, 1);
+    fixture->upstream =
+        sky_upstream_new(&fixture->ctx, fixture->roster, 0, &fixture->config, &fixture->counters);
+    fixture->server = fixture->upstream->servers[0];
 }
 
 void upstream_fixture_fini(struct upstream_fixture *fixture)
@@ -32,6 +33,7 @@ void upstream_fixture_fini(struct upstream_fixture *fixture)
     h2o_loop_t *loop = fixture->ctx.loop;
 
     sky_upstream_destroy(fixture->upstream);
+    sky_roster_destroy(fixture->roster);
     h2o_context_dispose(&fixture->ctx);
     h2o_evloop_destroy(loop);
     h2o_config_dispose(&fixture->globalconf);

@@ -15,6 +15,7 @@ struct upstream_fixture {
     struct sky_server_config server_config;
     struct sky_upstream_config upstream_config;
     struct sky_counters counters;
+    struct sky_roster *roster;
     struct sky_upstream *upstream;
     struct sky_upstream_server *server;
 };

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several servers of one upstream: shares, backups, places and the queue, failures that another one mends."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Collector, Exchange, Gunicorn, Origin, Skystitch, Stage, until
+
+
+def named(stage: Stage, name: str) -> Origin:
+    """An origin whose answers are its name."""
+    body = name.encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    return Origin(stage, lambda exchange: exchange.send(answer), name=name)
+
+
+def proxy_to(stage: Stage, servers: list[Any], collector: Collector | None = None, **config: Any) -> Skystitch:
+    upstream = {"servers": servers, **config.pop("upstream", {})}
+    return Skystitch(stage, [], collector=collector, config={"upstreams": {"app": upstream}, **config})
+
+
+def server(origin: Origin, **members: Any) -> dict[str, Any]:
+    return {"address": origin.address, **members}
+
+
+def test_shares_follow_weights(stage: Stage) -> None:
+    a, b, c = (named(stage, name) for name in "abc")
+    proxy = proxy_to(stage, [server(a, weight=3), server(b, weight=2), c.address])
+    assert Counter(proxy.get("/").text for _ in range(24)) == {"a": 12, "b": 8, "c": 4}
+
+
+def test_least_connections_avoid_the_busy(stage: Stage) -> None:
+    release = threading.Event()
+
+    def stuck(exchange: Exchange) -> None:
+        release.wait(20)
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+
+    slow, fast = Origin(stage, stuck, name="slow"), named(stage, "fast")
+    proxy = proxy_to(stage, [slow.address, fast.address], upstream={"balance": "least_conn"})
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(proxy.get, "/")
+        until(lambda: slow.exchanges, "the slow server has a request")
+        assert proxy.metric("skystitch_upstream_server_active", server=slow.address) == 1
+        assert {proxy.get("/").text for _ in range(10)} == {"fast"}
+        release.set()
+        assert waiting.result().text == "slow"
+
+
+def test_backup_takes_over_and_gives_back(stage: Stage) -> None:
+    a, b, spare = (named(stage, name) for name in ("a", "b", "spare"))
+    upstream = {"max_fails": 1, "fail_timeout": "200ms"}
+    servers = [a.address, b.address, server(spare, backup=True)]
+    proxy = proxy_to(stage, servers, upstream=upstream, timeouts={"upstream_idle": "0ms"})
+    assert Counter(proxy.get("/").text for _ in range(6)) == {"a": 3, "b": 3}
+    a.close()
+    assert {proxy.get("/").text for _ in range(6)} == {"b"}
+    b.close()
+    assert {proxy.get("/").text for _ in range(6)} == {"spare"}
+    assert proxy.metric("skystitch_failures_total") == 0
+    Path(a.address.removeprefix("unix:")).unlink()
+    named(stage, "a")
+    until(lambda: proxy.get("/").text == "a", "the primary has its requests again")
+    spare_before = len(spare.exchanges)
+    assert {proxy.get("/").text for _ in range(6)} <= {"a", "spare"}
+    assert len(spare.exchanges) - spare_before < 6
+
+
+@pytest.mark.parametrize(("method", "answered"), [("GET", True), ("PUT", True), ("POST", False)])
+def test_a_server_that_closes_is_left_for_another(stage: Stage, method: str, answered: bool) -> None:
+    broken, sound = Origin(stage, lambda exchange: exchange.close(), name="broken"), named(stage, "sound")
+    proxy = proxy_to(stage, [broken.address, sound.address])
+    response = proxy.request(method, "/", data=b"body" if method != "GET" else None)
+    assert (response.status_code, response.text if answered else "") == ((200, "sound") if answered else (502, ""))
+    assert len(broken.exchanges) == 1
+    assert proxy.metric("skystitch_upstream_moves_total") == answered
+
+
+def test_a_deadly_request_kills_two_servers_at_most(stage: Stage) -> None:
+    origins = [Origin(stage, lambda exchange: exchange.close(), name=f"o{i}") for i in range(4)]
+    proxy = proxy_to(stage, [origin.address for origin in origins])
+    assert proxy.get("/").status_code == 502
+    assert sum(len(origin.exchanges) for origin in origins) == 2
+
+
+class Gate:
+    """A script that counts who is inside and lets them out one by one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.out = threading.Semaphore(0)
+        self.inside = self.most = 0
+
+    def __call__(self, exchange: Exchange) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self.out.acquire(timeout=20)
+        with self.lock:
+            self.inside -= 1
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+def test_queue(stage: Stage) -> None:
+    gate, collector = Gate(), Collector(stage)
+    origin = Origin(stage, gate)
+    proxy = proxy_to(
+        stage,
+        [server(origin, max_connections=2)],
+        collector,
+        upstream={"queue": {"max": 3}},
+        workers=2,
+    )
+    with ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(proxy.get, "/") for _ in range(5)]
+        until(lambda: proxy.metric("skystitch_upstream_queue", upstream="app") == 3, "three requests wait")
+        assert gate.inside == 2
+        refused = proxy.get("/refused")
+        assert refused.status_code == 503
+        assert refused.headers["Retry-After"]
+        assert "queue.max" in refused.text
+        for _ in range(5):
+            gate.out.release()
+        assert [answer.result().status_code for answer in answers] == [200] * 5
+    assert gate.most == 2
+    assert proxy.metric("skystitch_failures_total", reason="queue_full") == 1
+    assert proxy.metric("skystitch_upstream_queued_total") == 3
+    assert proxy.metric("skystitch_upstream_queue") == 0
+    segments = collector.wait(6)
+    waited = [segment for segment in segments if segment.entry.tag("queue_ms")]
+    assert len(waited) == 3
+    assert all(int(segment.entry.tag("queue_ms") or 0) >= 0 for segment in waited)
+
+
+def test_queue_timeout_and_a_client_that_leaves(stage: Stage) -> None:
+    gate, collector = Gate(), Collector(stage)
+    proxy = proxy_to(
+        stage,
+        [server(Origin(stage, gate), max_connections=1)],
+        collector,
+        upstream={"queue": {"timeout": "300ms"}},
+    )
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(proxy.get, "/")
+        until(lambda: gate.inside == 1, "the server is busy")
+        with proxy.raw() as client:
+            client.send(b"GET /left HTTP/1.1\r\nHost: a\r\n\r\n")
+            until(lambda: proxy.metric("skystitch_upstream_queue") == 1, "the request waits")
+        until(lambda: proxy.metric("skystitch_upstream_queue") == 0, "it has left the queue with its client")
+        late = proxy.get("/late")
+        assert late.status_code == 503
+        assert late.headers["Retry-After"]
+        gate.out.release()
+        assert running.result().status_code == 200
+    assert proxy.metric("skystitch_failures_total", reason="queue_timeout") == 1
+    failures = {segment.entry.tag("failure") for segment in collector.wait(3)}
+    assert "queue timeout" in failures
+    gate.out.release()
+    assert proxy.get("/").status_code == 200
+
+
+def test_sync_workers_get_no_more_than_they_can_take(stage: Stage) -> None:
+    """With a place for each sync worker nothing waits in gunicorn's backlog."""
+    app = Gunicorn(stage, "flask_app:app", worker_class="sync", workers=2)
+    proxy = proxy_to(stage, [{"address": app.address, "max_connections": 2}], workers=2)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: proxy.get("/sleep/30"), range(48)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert proxy.metric("skystitch_upstream_queued_total") > 0
+    assert proxy.metric("skystitch_failures_total") == 0

@@ -49,6 +49,23 @@ MIDDLE = (
 )
 CURRENT = ("Flask", "Django", "requests", "urllib3", "gevent")
 
+#: Drivers; those tests start the servers that are installed.
+DATA = (
+    "Flask",
+    "asyncpg",
+    "celery",
+    "elasticsearch",
+    "grpcio",
+    "kafka-python",
+    "mysqlclient",
+    "pika",
+    "psycopg2-binary",
+    "psycopg[binary]",
+    "pymongo",
+    "PyMySQL",
+    "redis",
+)
+
 ROWS = (
     Row("oldest", "", OLDEST),
     Row("oldest-python39", "python3.9", OLDEST),
@@ -59,6 +76,7 @@ ROWS = (
     Row("flask30", "", ("Flask==3.0.*", "Werkzeug==3.0.*", "Django==5.1.*", "requests")),
     Row("current", "", CURRENT),
     Row("current-python313", "python3.13", CURRENT),
+    Row("data", "", DATA),
     Row("no-blinker", "", ("Flask==2.2.5", "Werkzeug==2.2.3", "requests")),
     Row("no-frameworks", "", ()),
 )

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
-from skystitch import exits, sql
+from skystitch import exits, log, sql
 from skystitch.patches import Patches, require
 
 COMPONENT = 7016
@@ -21,7 +21,8 @@ def install() -> None:
     from asyncpg.protocol import Protocol  # the app has imported it
 
     methods = ("bind", "bind_execute", "bind_execute_many", "query")
-    require(Protocol, "get_connection", *methods)
+    require(Protocol, "set_connection", *methods)
+    _patches.wrap(Protocol, "set_connection", _wrap_set_connection)
     _patches.wrap(Protocol, "bind", exits.traced_async(_bind))
     _patches.wrap(Protocol, "bind_execute", exits.traced_async(_bind))
     _patches.wrap(Protocol, "bind_execute_many", exits.traced_async(_bind_many))
@@ -48,11 +49,21 @@ def _query(protocol: Any, query: Any, *_: Any, **__: Any) -> exits.Target:
 
 
 def _database(protocol: Any) -> sql.Database:
-    connection = protocol.get_connection()
-    if connection is None:
-        return _nowhere
-    name = getattr(getattr(connection, "_params", None), "database", "") or ""
-    address = connection._addr
-    if isinstance(address, str):
-        return sql.Database(sql.peer("", "", address), name)
-    return sql.Database(sql.peer(address[0], address[1]), name)
+    known: sql.Database = getattr(protocol, "skystitch_database", _nowhere)
+    return known
+
+
+def _wrap_set_connection(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A protocol does not know its address; its connection does."""
+
+    def set_connection(protocol: Any, connection: Any) -> Any:
+        try:
+            address, name = connection._addr, str(connection._params.database or "")
+            socket = address if isinstance(address, str) else ""
+            host, port = ("", 0) if socket else address[:2]
+            protocol.skystitch_database = sql.Database(sql.peer(host, port, socket), name)
+        except Exception:
+            log.internal_error("sw_asyncpg")
+        return original(protocol, connection)
+
+    return set_connection

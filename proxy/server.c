@@ -22,6 +22,7 @@
 #include "proxy/front/http1_front.h"
 #include "proxy/front/tls.h"
 #include "proxy/limit/connection_limit.h"
+#include "proxy/limit/rate_limit.h"
 #include "proxy/route/route_rules.h"
 #include "proxy/trace/identity.h"
 #include "reporter/log.h"
@@ -101,9 +102,13 @@ static int make_limits(struct sky_server *server)
     sky_body_budget_init(&server->body_budget, config->limits.buffered_bodies);
     server->connection_limit =
         sky_connection_limit_new(max, config->limits.connections_per_address);
-    if (server->connection_limit == NULL)
-        sky_log(SKY_LOG_ERROR, "cannot start: memory is out");
-    return server->connection_limit != NULL ? 0 : -1;
+    bool rates = config->rate_limit.requests.rate.count != 0 || config->route_rates;
+    if (rates)
+        server->rate_limit = sky_rate_limit_new(config->rate_limit.addresses);
+    if (server->connection_limit != NULL && (!rates || server->rate_limit != NULL))
+        return 0;
+    sky_log(SKY_LOG_ERROR, "cannot start: memory is out");
+    return -1;
 }
 
 /* Waits where the loop must not, then tells it. */
@@ -337,9 +342,15 @@ int sky_server_check(const struct sky_config *config)
 
 static int make_workers(struct sky_server *server)
 {
-    struct sky_worker_shared shared = {server->reporter,     &server->sampling,
-                                       server->access_log,   &server->fleet,
-                                       &server->body_budget, server->connection_limit};
+    struct sky_worker_shared shared = {
+        .reporter = server->reporter,
+        .sampling = &server->sampling,
+        .access_log = server->access_log,
+        .fleet = &server->fleet,
+        .body_budget = &server->body_budget,
+        .connection_limit = server->connection_limit,
+        .rate_limit = server->rate_limit,
+    };
     if (!sky_fleet_init(&server->fleet, server->config->upstreams, server->config->upstream_count,
                         server->config->workers)) {
         sky_log(SKY_LOG_ERROR, "memory is out");
@@ -397,6 +408,7 @@ static void destroy(struct sky_server *server)
     close_admin(server);
     sky_site_fini(&server->site);
     sky_connection_limit_destroy(server->connection_limit);
+    sky_rate_limit_destroy(server->rate_limit);
     sky_access_log_destroy(server->access_log);
     sky_reporter_destroy(server->reporter);
 }

@@ -18,6 +18,7 @@ struct sky_server {
     struct sky_sampling_window sampling;
     struct sky_body_budget body_budget;
     struct sky_connection_limit *connection_limit;
+    struct sky_rate_limit *rate_limit; /* NULL: nothing is limited */
     struct sky_access_log *access_log; /* NULL: none */
     struct sky_site site;              /* of the workers */
     struct sky_listener *listeners;

@@ -257,6 +257,7 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   .access_pen = sky_access_log_pen(shared->access_log, index)};
     sky_ids_init(&worker->ids, entropy);
     worker->connection_limit = shared->connection_limit;
+    worker->rate_limit = shared->rate_limit;
     sky_body_share_init(&worker->bodies, shared->body_budget);
     sem_init(&worker->reached, 0, 0);
     sem_init(&worker->allowed, 0, 0);

@@ -22,6 +22,7 @@ struct sky_access_pen;
 struct sky_connection_limit;
 struct sky_fleet;
 struct sky_front;
+struct sky_rate_limit;
 struct sky_sampling_window;
 struct sky_stitch;
 struct sky_upstream;
@@ -48,6 +49,7 @@ struct sky_worker {
     struct sky_access_pen *access_pen;             /* NULL: no access log */
     struct sky_body_share bodies;                  /* of limits.buffered_bodies */
     struct sky_connection_limit *connection_limit; /* of all workers */
+    struct sky_rate_limit *rate_limit;             /* of all workers; NULL: none */
     struct sky_front *front;
     struct sky_tunnels tunnels;
     struct sky_stitch *stitch;       /* NULL in gateway mode */
@@ -76,6 +78,7 @@ struct sky_worker_shared {
     struct sky_fleet *fleet;
     struct sky_body_budget *body_budget;
     struct sky_connection_limit *connection_limit;
+    struct sky_rate_limit *rate_limit; /* NULL: none */
 };
 
 /* sky_worker_of: the worker that a request belongs to. */

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "proxy/client_address.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/peer_text.h"
 
@@ -69,13 +70,11 @@ static struct sky_text field_of(const h2o_req_t *req, const h2o_token_t *name)
 
 /* The client's address lies in `client`. */
 static void describe(struct sky_access *access, const h2o_req_t *req,
-                     char client[SKY_PEER_TEXT_BYTES])
+                     const struct sockaddr_storage *peer, char client[SKY_PEER_TEXT_BYTES])
 {
-    struct sockaddr_storage peer = {0};
-    req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer);
     *access = (struct sky_access){
         .received_us = sky_front_received_us(req),
-        .client = sky_peer_ip(&peer, client),
+        .client = sky_peer_ip(peer, client),
         .method = view(req->input.method),
         .target = view(req->input.path),
         .protocol = protocol_of(req),
@@ -104,6 +103,7 @@ void sky_access_request(struct sky_worker *worker, const h2o_req_t *req,
                         const struct sky_trace *trace, const struct sky_trace_outcome *outcome)
 {
     char client[SKY_PEER_TEXT_BYTES];
+    struct sockaddr_storage peer;
     struct sky_access access;
     struct sky_access_times ends = *times;
     int64_t end_us;
@@ -111,7 +111,8 @@ void sky_access_request(struct sky_worker *worker, const h2o_req_t *req,
     if (worker->access_pen == NULL)
         return;
     sky_access_stamp(worker, &ends, &end_us);
-    describe(&access, req, client);
+    sky_client_address(req, &worker->config->forwarded.trust, &peer);
+    describe(&access, req, &peer, client);
     access.status =
         outcome->client_gone && outcome->status == 0 ? STATUS_CLIENT_GONE : outcome->status;
     access.client_gone = outcome->client_gone;
@@ -132,11 +133,13 @@ void sky_access_refused(struct sky_access_pen *pen, struct sky_counters *counter
                         const h2o_req_t *req, int status, const char *reason)
 {
     char client[SKY_PEER_TEXT_BYTES];
+    struct sockaddr_storage peer = {0};
     struct sky_access access;
 
     if (pen == NULL)
         return;
-    describe(&access, req, client);
+    req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer);
+    describe(&access, req, &peer, client);
     if (access.received_us == 0)
         access.received_us = clock_us(CLOCK_REALTIME);
     access.status = status;

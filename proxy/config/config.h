@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "proxy/address.h"
+#include "proxy/config/rate_config.h"
 #include "proxy/config/upstream_config.h"
 #include "proxy/trust.h"
 #include "reporter/log.h"
@@ -87,6 +88,7 @@ struct sky_config {
     size_t route_count;
     bool route_hosts;  /* a route has a host */
     bool route_bodies; /* a route has a limits.body of its own */
+    bool route_rates;  /* a route has a rate_limit of its own */
 
     struct {
         char *name;    /* of the service, as configured */
@@ -151,6 +153,10 @@ struct sky_config {
         uint32_t connections_per_address; /* 0: any number */
         size_t buffered_bodies;           /* of all requests together */
     } limits;
+    struct {
+        struct sky_rate_config requests; /* of one client */
+        uint32_t addresses;              /* clients that are remembered */
+    } rate_limit;
     struct {
         size_t memory;   /* of one request's body before it goes to a file */
         char *directory; /* of the unlinked files */

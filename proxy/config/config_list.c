@@ -233,6 +233,7 @@ void sky_config_clear_upstreams(struct sky_config *config)
     config->route_count = 0;
     config->route_hosts = false;
     config->route_bodies = false;
+    config->route_rates = false;
     for (size_t i = 0; i < config->upstream_count; i++)
         sky_config_upstream_fini(&config->upstreams[i]);
     free(config->upstreams);

@@ -116,6 +116,7 @@ static void add_route(struct sky_config *config, struct sky_yaml *yaml,
     }
     route->upstream = upstream;
     route->rules = rules;
+    config->route_rates |= rules != NULL && rules->rate.rate.count != 0;
     config->route_bodies |= rules != NULL && rules->body != SKY_ROUTE_NO_LIMIT;
 }
 

@@ -7,6 +7,7 @@
 
 #include "proxy/config/config_chars.h"
 #include "proxy/config/config_option.h"
+#include "proxy/config/config_route_edge.h"
 #include "proxy/config/config_route_fields.h"
 #include "proxy/route/route_answer.h"
 
@@ -198,6 +199,7 @@ static void read_members(struct sky_yaml *yaml, const struct sky_yaml_member *me
                                &rules->request_host);
     if ((node = members[SKY_ROUTE_response_headers].value) != NULL)
         sky_config_read_fields(yaml, node, "routes.response_headers", &rules->response, NULL);
+    sky_config_read_edge(yaml, members, rules);
     read_files(yaml, members, rules);
     if ((node = members[SKY_ROUTE_redirect].value) != NULL)
         read_redirect(yaml, node, rules);

@@ -20,6 +20,7 @@
     X(traced)                \
     X(limits)                \
     X(timeouts)              \
+    X(rate_limit)            \
     X(request_headers)       \
     X(response_headers)
 

@@ -54,6 +54,7 @@ struct sky_option_type {
     X(quota, uint32_t)                      \
     X(rate, uint32_t)                       \
     X(auto_count, uint32_t)                 \
+    X(frequency, struct sky_frequency)      \
     X(mode, enum sky_mode)                  \
     X(balance, enum sky_balance)            \
     X(operation, enum sky_operation)        \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/exchange/error_page.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -21,6 +22,8 @@ static const char *reason_of(int status)
         return "Content Too Large";
     case 421:
         return "Misdirected Request";
+    case 429:
+        return "Too Many Requests";
     case 500:
         return "Internal Server Error";
     case 502:
@@ -71,7 +74,15 @@ static void add_field(h2o_req_t *req, const h2o_token_t *token, const char *name
     h2o_add_header(&req->pool, &req->res.headers, token, name, value, strlen(value));
 }
 
-void sky_error_page_send(h2o_req_t *req, enum sky_failure failure)
+static void add_retry_after(h2o_req_t *req, uint32_t seconds)
+{
+    char *text = h2o_mem_alloc_pool(&req->pool, sizeof(H2O_UINT32_LONGEST_STR));
+
+    snprintf(text, sizeof(H2O_UINT32_LONGEST_STR), "%" PRIu32, seconds);
+    add_field(req, H2O_TOKEN_RETRY_AFTER, "Retry-After", text);
+}
+
+void sky_error_page_send(h2o_req_t *req, enum sky_failure failure, uint32_t retry_after_s)
 {
     static h2o_generator_t generator; /* keeps nothing: the page goes out in one piece */
     const struct sky_failure_info *info = sky_failure_info(failure);
@@ -87,8 +98,8 @@ void sky_error_page_send(h2o_req_t *req, enum sky_failure failure)
     add_field(req, H2O_TOKEN_CACHE_CONTROL, "Cache-Control", "no-store");
     if (info->status == 405) /* RFC 9110, 15.5.6; it is about files only */
         add_field(req, H2O_TOKEN_ALLOW, "Allow", "GET, HEAD");
-    if (info->status == 503)
-        add_field(req, H2O_TOKEN_RETRY_AFTER, "Retry-After", "1");
+    if (info->status == 503 || retry_after_s != 0)
+        add_retry_after(req, retry_after_s != 0 ? retry_after_s : 1);
     h2o_start_response(req, &generator);
     if (h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD")))
         h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);

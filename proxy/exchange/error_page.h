@@ -8,7 +8,8 @@
 #include "proxy/exchange/failure.h"
 
 /* sky_error_page_send: answers with the failure's status and page; nothing of an answer may have
- * been handed to h2o yet. As with h2o_send, the request may be gone when it returns. */
-void sky_error_page_send(h2o_req_t *req, enum sky_failure failure);
+ * been handed to h2o yet. As with h2o_send, the request may be gone when it returns.
+ * retry_after_s: 0 when the failure does not know it. */
+void sky_error_page_send(h2o_req_t *req, enum sky_failure failure, uint32_t retry_after_s);
 
 #endif

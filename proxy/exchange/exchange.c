@@ -40,6 +40,7 @@
 #include "proxy/exchange/exchange_answer.h"
 #include "proxy/exchange/exchange_inside.h"
 #include "proxy/front/http1_front.h"
+#include "proxy/limit/request_rate.h"
 #include "proxy/route/file_send.h"
 #include "proxy/route/route.h"
 #include "proxy/route/route_answer.h"
@@ -88,7 +89,7 @@ static void finish_with_page(struct sky_exchange *exchange, enum sky_failure fai
 {
     sky_exchange_move(exchange, SKY_EXCHANGE_FINISHED);
     exchange->failure = failure;
-    sky_error_page_send(exchange->req, failure);
+    sky_error_page_send(exchange->req, failure, exchange->retry_after_s);
 }
 
 void sky_exchange_note_failure(struct sky_exchange *exchange, enum sky_failure failure)
@@ -216,6 +217,14 @@ static void answer(struct sky_exchange *exchange, const struct sky_route_config 
     }
 }
 
+static bool is_over_rate(struct sky_exchange *exchange, const struct sky_route_config *route)
+{
+    if (exchange->worker->rate_limit == NULL)
+        return false;
+    exchange->retry_after_s = sky_request_rate_check(exchange->worker, exchange->req, route);
+    return exchange->retry_after_s != 0;
+}
+
 static int on_req(h2o_handler_t *handler, h2o_req_t *req)
 {
     const struct sky_route_config *route;
@@ -230,6 +239,8 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
         sky_exchange_fail(exchange, SKY_FAILURE_BAD_REQUEST);
     } else if (unrouted != SKY_FAILURE_NONE) {
         sky_exchange_fail(exchange, unrouted);
+    } else if (is_over_rate(exchange, route)) {
+        sky_exchange_fail(exchange, SKY_FAILURE_RATE_LIMITED);
     } else if (exchange->route != NULL && req->entity.len > route->rules->body) {
         /* in HTTP/2, libh2o knows one limit for all */
         sky_exchange_fail(exchange, SKY_FAILURE_BODY_TOO_LARGE);

@@ -41,6 +41,7 @@ struct sky_exchange {
     bool sending; /* until h2o calls proceed */
     bool cut;     /* h2o was told to cut the answer */
     enum sky_failure failure;
+    uint32_t retry_after_s; /* of RATE_LIMITED */
     struct sky_dial dial;
     struct sky_back back;
     struct sky_text protocol;  /* that the app has switched to */

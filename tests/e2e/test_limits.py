@@ -234,3 +234,52 @@ def test_http_client_reads_the_refusal(stage: Stage) -> None:
         connection.request("GET", "/")
         assert connection.getresponse().status == 503
         connection.close()
+
+
+# Requests per address.
+
+
+def test_requests_of_one_address(stage: Stage) -> None:
+    """All workers together give out each token once."""
+    proxy = proxy_with(stage, Origin(stage), workers=2, rate_limit={"rate": "1/h", "burst": 10})
+    answers = [proxy.get("/") for _ in range(30)]
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 20
+    assert 3500 < int(answers[-1].headers["Retry-After"]) <= 3600
+    assert proxy.metric("skystitch_failures_total", reason="rate_limited") == 20
+    # The peer is trusted: what counts is the client that it names.
+    for client in ("192.0.2.1", "192.0.2.2", "2001:db8:0:1::1"):
+        named = [proxy.get("/", headers={"X-Forwarded-For": client}).status_code for _ in range(11)]
+        assert named == [200] * 10 + [429]
+    assert proxy.get("/", headers={"X-Forwarded-For": "2001:db8:0:1:ffff::9"}).status_code == 429
+    assert proxy.get("/", headers={"Forwarded": "for=192.0.2.1"}).status_code == 429
+    assert proxy.get("/", headers={"Forwarded": "for=192.0.2.3"}).status_code == 200
+
+
+def test_an_untrusted_peer_cannot_name_another(stage: Stage) -> None:
+    proxy = proxy_with(stage, Origin(stage), rate_limit={"rate": "1/h", "burst": 2}, forwarded={"trust": "never"})
+    names = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(4)]
+    assert [proxy.get("/", headers=name).status_code for name in names] == [200, 200, 429, 429]
+
+
+def test_a_route_has_a_rate_of_its_own(stage: Stage) -> None:
+    proxy = proxy_with(
+        stage,
+        Origin(stage),
+        rate_limit={"rate": "1/h", "burst": 3},
+        routes=[
+            {"path": "/login", "upstream": "app", "rate_limit": {"rate": "1/m", "burst": 1}},
+            {"path": "/", "upstream": "app"},
+        ],
+    )
+    assert [proxy.get("/login").status_code for _ in range(2)] == [200, 429]
+    assert [proxy.get("/").status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert int(proxy.get("/login").headers["Retry-After"]) <= 60
+
+
+def test_forgotten_clients_are_counted(stage: Stage) -> None:
+    proxy = proxy_with(stage, Origin(stage), rate_limit={"rate": "1/h", "burst": 2, "addresses": 64})
+    with proxy.raw() as client:
+        for number in range(1, 200):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n" % number)
+            assert client.response()[0].status == 200
+    assert proxy.metric("skystitch_rate_limit_evicted_total") >= 199 - 64

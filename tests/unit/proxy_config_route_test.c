@@ -16,7 +16,8 @@ static const struct {
     {ROUTE("upstream: app, tracd: off"),
      "35: routes.tracd: unknown option; accepted: path, host, upstream, static, index, "
      "cache_control, redirect, return, "
-     "strip_prefix, traced, limits, timeouts, request_headers, response_headers; did you mean "
+     "strip_prefix, traced, limits, timeouts, rate_limit, request_headers, response_headers; did "
+     "you mean "
      "traced?"},
     {ROUTE("upstream: app, traced: maybe"),
      "43: routes.traced: \"maybe\" is not one of the words; accepted: auto, on, off"},
@@ -27,6 +28,13 @@ static const struct {
      "44: routes.limits.header: unknown option; accepted: body"},
     {ROUTE("upstream: app, timeouts: {}"),
      "45: routes.timeouts: \"response\" is missing; accepted: response"},
+    {ROUTE("upstream: app, rate_limit: {burst: 3}"),
+     "47: routes.rate_limit: \"rate\" is missing; accepted: {rate: NUMBER/s, burst: NUMBER}"},
+    {ROUTE("upstream: app, rate_limit: {rate: 5/d}"),
+     "54: routes.rate_limit.rate: \"5/d\" is no rate; accepted: off or a rate, as 10/s, 300/m or "
+     "1000/h"},
+    {ROUTE("upstream: app, rate_limit: {rate: 5/s, burst: 0}"),
+     "66: routes.rate_limit.burst: \"0\" is too small; accepted: a number, 1 to 1000000"},
     {ROUTE("redirect: ftp://a"),
      "30: routes.redirect: \"ftp://a$path$query\" does not begin with http://, https:// or /; "
      "accepted: a URL or a path, with $host, $path, $query and $rest"},

@@ -11,6 +11,19 @@ static const struct sample {
     const char *written; /* JSON; NULL: refused */
     const char *line;    /* of the refusal, without the place; NULL: that of the row before */
 } samples[] = {
+    {"rate_limit.rate", "off", "\"off\"", NULL},
+    {"rate_limit.rate", "10/s", "\"10/s\"", NULL},
+    {"rate_limit.rate", "300/M", "\"300/m\"", NULL},
+    {"rate_limit.rate", "1000000/h", "\"1000000/h\"", NULL},
+    {"rate_limit.rate", "0/s", NULL,
+     "rate_limit.rate: \"0/s\" is too small; accepted: off or a rate, as 10/s, 300/m or 1000/h"},
+    {"rate_limit.rate", "1000001/s", NULL,
+     "rate_limit.rate: \"1000001/s\" is too large; accepted: off or a rate, as 10/s, 300/m or "
+     "1000/h"},
+    {"rate_limit.rate", "10", NULL,
+     "rate_limit.rate: \"10\" is no rate; accepted: off or a rate, as 10/s, 300/m or 1000/h"},
+    {"rate_limit.rate", "-1/s", NULL,
+     "rate_limit.rate: \"-1/s\" is no rate; accepted: off or a rate, as 10/s, 300/m or 1000/h"},
     {"limits.body", "0", "\"0B\"", NULL},
     {"limits.body", "1", "\"1B\"", NULL},
     {"limits.body", "1023B", "\"1023B\"", NULL},

@@ -90,15 +90,16 @@ def test_psycopg2(run: Any, postgres: servers.Server) -> None:
         connection.close()
 
     peer = f"127.0.0.1:{postgres.port}"
+    unknown = "psycopg2.errors.UndefinedColumn"
     spans = numbered(
         query("execute", peer, "CREATE TEMP TABLE t (n int)", 7010),
         query("executemany", peer, "INSERT INTO t VALUES (%s)", 7010),
         query("execute", peer, "INSERT INTO t VALUES (?)", 7010),
         query("execute", peer, 'SELECT "n" FROM t', 7010),
         query("execute", peer, "SELECT ? AS five", 7010),
-        failing(query("execute", peer, "SELECT nothing", 7010), "psycopg2.errors.UndefinedColumn", ""),
+        failing(query("execute", peer, "SELECT nothing", 7010), unknown, ""),
         query("execute", peer, "SELECT ?", 7010),
-    )  # fmt: skip
+    )
     assert without_messages(run(call).message) == expected(*spans)
 
 

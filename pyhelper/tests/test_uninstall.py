@@ -68,6 +68,10 @@ print(sys.argv[1] in agent._installed)
 """
 
 
+# Their libraries tell them what happens.
+REPLACE_NOTHING = {"sw_celery", "sw_pymongo"}
+
+
 def modules_of(plugin: str) -> tuple[str, ...]:
     modules = PLUGINS[plugin]
     return (modules,) if isinstance(modules, str) else modules
@@ -90,7 +94,7 @@ def run(program: str, plugin: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("plugin", sorted(PLUGINS))
+@pytest.mark.parametrize("plugin", sorted(PLUGINS.keys() - REPLACE_NOTHING))
 def test_everything_is_as_it_was(plugin: str) -> None:
     assert run(RESTORED, plugin), "nothing was replaced"
 

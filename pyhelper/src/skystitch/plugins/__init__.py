@@ -10,7 +10,7 @@ PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_aiohttp": "aiohttp",
     "sw_asyncpg": "asyncpg",
     "sw_django": ("django.core.handlers.wsgi", "django.core.handlers.asgi"),
-    "sw_elasticsearch": "elasticsearch",
+    "sw_elasticsearch": ("elasticsearch", "elastic_transport"),
     "sw_fastapi": "starlette.applications",
     "sw_flask": "flask",
     "sw_http_client": "http.client",
@@ -22,7 +22,7 @@ PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_pymysql": "pymysql",
     "sw_redis": "redis",
     "sw_requests": "requests",
-    "sw_sqlite3": "sqlite3.dbapi2",
+    "sw_sqlite3": "sqlite3",
     "sw_urllib3": "urllib3",
     "sw_urllib_request": "urllib.request",
 }

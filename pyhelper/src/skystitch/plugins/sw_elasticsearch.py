@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import importlib
 import re
+import sys
 from typing import Any
 
 from skystitch import capture, exits
@@ -29,9 +29,8 @@ def install() -> None:
     ):
         if module == "elasticsearch" and _patches:
             break
-        try:
-            owner = getattr(importlib.import_module(module), name)
-        except (AttributeError, ImportError):
+        owner = getattr(sys.modules.get(module), name, None)
+        if owner is None:
             continue
         _patches.wrap(owner, "perform_request", wrap(_describe))
     if not _patches:

@@ -75,7 +75,6 @@ async def stream() -> StreamingResponse:
 async def stream_broken() -> StreamingResponse:
     async def parts() -> AsyncIterator[str]:
         yield "part 0\n"
-        await asyncio.sleep(0.01)
         raise RuntimeError("the stream broke")
 
     return StreamingResponse(parts())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m skystitch run -- COMMAND: runs a Python program with the agent started in it."""
+"""python -m skystitch run -- COMMAND: runs a Python program with the agent started in it.
+python -m skystitch doctor: says what is instrumented, and whether a proxy is near."""
 
 from __future__ import annotations
 
@@ -10,10 +11,12 @@ from skystitch import __version__
 
 _USAGE = """\
 usage: python -m skystitch run [--] COMMAND [ARGUMENT]...
+       python -m skystitch doctor [HOST:PORT of the proxy's admin listener]
        python -m skystitch --version"""
 _CANNOT_RUN = 126
 _NOT_FOUND = 127
 _BAD_USAGE = 2
+_DOCTOR_ARGUMENTS = 2
 
 
 def main(arguments: list[str]) -> int:
@@ -24,6 +27,10 @@ def main(arguments: list[str]) -> int:
     if arguments in (["--help"], ["-h"]):
         print(_USAGE)
         return 0
+    if arguments[:1] == ["doctor"] and len(arguments) <= _DOCTOR_ARGUMENTS:
+        from skystitch import doctor
+
+        return doctor.report(*arguments[1:])
     command = arguments[1:]
     if command[:1] == ["--"]:
         command = command[1:]

@@ -13,7 +13,7 @@ import importlib
 import logging
 from typing import Any
 
-from skystitch import capture, context, http_exits, log
+from skystitch import capture, context, http_exits, log, upstream_agent
 from skystitch.config import Config
 from skystitch.hooks import ImportHook
 from skystitch.patches import NotAvailable
@@ -29,6 +29,13 @@ def start() -> None:
     A second call does nothing. Never raises, starts no thread, opens no socket."""
     global _started
     if _started:
+        return
+    if upstream_agent.is_active():
+        log.warn_once(
+            "upstream agent",
+            "skystitch stays off: the SkyWalking agent is active in this process, and both would"
+            " trace the same calls. Take one of them out.",
+        )
         return
     _started = True
     try:
@@ -57,6 +64,16 @@ def stop() -> None:
     context.close()
     log.forget()
     _started = False
+
+
+def is_started() -> bool:
+    """Whether start() has taken effect in this process."""
+    return _started
+
+
+def installed_plugins() -> list[str]:
+    """The plugins whose frameworks are there and instrumented."""
+    return sorted(_installed)
 
 
 def _install(name: str) -> None:

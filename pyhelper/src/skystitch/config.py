@@ -1,17 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The helper's options, read from the environment when the agent starts."""
+"""The helper's options, read when the agent starts: the environment's, and over them what the app
+has given in code:
+
+    from skystitch import agent, config
+    config.init(agent_disable_plugins="sw_http_client")
+    agent.start()
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+from collections import ChainMap
 from collections.abc import Mapping
+from typing import Any
 
-from skystitch import capture
+from skystitch import capture, given
 from skystitch.log import warn_once
 
 _MAX_LENGTH = 4096
+
+
+def init(**options: Any) -> None:
+    """Gives options in code, before agent.start(). Takes the names of the SkyWalking agent's
+    config.init(), so that a call of it can stay: of those that the proxy has now, it says so."""
+    given.take(options)
 
 
 class Config:
@@ -34,7 +48,9 @@ class Config:
         "token",
     )
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        if environ is None:
+            environ = ChainMap(given.options, dict(os.environ))
         self.channel_directory = environ.get("SKYSTITCH_CHANNEL_DIR", "").rstrip("/")
         self.token = environ.get("SKYSTITCH_TOKEN", "")
         self.proxy_uids = _proxy_uids(environ.get("SKYSTITCH_PROXY_UID", ""))

@@ -72,6 +72,8 @@ struct sky_upstream *sky_upstream_new(h2o_context_t *ctx, struct sky_roster *ros
     h2o_timeout_init(ctx->loop, &self->retry, BACKLOG_RETRY_MS);
     h2o_timeout_init(ctx->loop, &self->head_hold, HEAD_HOLD_MS);
     h2o_timeout_init(ctx->loop, &self->patience, self->config->queue.timeout_ms);
+    self->once =
+        config->timeouts.upstream_idle_ms == 0 || self->config->protocol == SKY_UPSTREAM_UWSGI;
     take_members(self);
     sky_turn_init_upstream(self);
     return self;
@@ -120,6 +122,7 @@ struct sky_upstream_conn *sky_upstream_adopt(struct sky_upstream_server *server,
 
     *conn = (struct sky_upstream_conn){.sock = sock,
                                        .server = server,
+                                       .once = server->upstream->once,
                                        .response = &server->upstream->response,
                                        .idle_timer = {.cb = on_idle_timeout}};
     sock->data = conn;
@@ -149,7 +152,7 @@ void sky_upstream_give_back(struct sky_upstream_conn *conn)
     conn->on_readable = NULL;
     conn->owner = NULL;
     conn->reused = true;
-    if (server->upstream->idle.timeout == 0 || server->idle_count == SKY_UPSTREAM_MAX_IDLE) {
+    if (conn->once || server->idle_count == SKY_UPSTREAM_MAX_IDLE) {
         sky_upstream_close(conn);
         return;
     }

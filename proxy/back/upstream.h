@@ -69,6 +69,7 @@ struct sky_upstream {
     struct sky_counters *counters;
     struct sky_roster *roster;
     size_t worker; /* index, of the shares */
+    bool once;     /* a connection carries one request only */
     h2o_timeout_t connect, response, idle, retry, head_hold;
     struct sky_upstream_clock *clocks;
     struct sky_upstream_server **servers; /* heap, as each of them */
@@ -86,6 +87,7 @@ struct sky_upstream_conn {
     h2o_socket_t *sock;
     struct sky_upstream_server *server;
     bool reused; /* it has carried an answer before */
+    bool once;   /* it carries no more than one */
     uint64_t idle_since_ms;
     h2o_linklist_t idle;
     h2o_timeout_entry_t idle_timer;

@@ -89,10 +89,33 @@ const char *sky_config_add_upstream(struct sky_config *config, const char *name,
     return NULL;
 }
 
+/* Takes `uwsgi://` or `http://` off the address: it is what all servers of the upstream speak. */
+static const char *take_scheme(struct sky_upstream_config *upstream, const char **address)
+{
+    static const struct {
+        const char *text;
+        enum sky_upstream_protocol protocol;
+    } schemes[] = {{"http://", SKY_UPSTREAM_HTTP}, {"uwsgi://", SKY_UPSTREAM_UWSGI}};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t len = strlen(schemes[i].text);
+        if (strncmp(*address, schemes[i].text, len) != 0)
+            continue;
+        if (upstream->server_count != 0 && upstream->protocol != schemes[i].protocol)
+            return "speaks another protocol than the servers before it";
+        upstream->protocol = schemes[i].protocol;
+        *address += len;
+        break;
+    }
+    return NULL;
+}
+
 const char *sky_config_add_server(struct sky_upstream_config *upstream, const char *address)
 {
     struct sky_address server;
     char here[32];
+    const char *mixed = take_scheme(upstream, &address);
+    if (mixed != NULL)
+        return mixed;
     if (address[0] == ':') { /* all addresses of this host: the app is on one of them */
         snprintf(here, sizeof(here), "127.0.0.1%s", address);
         address = here;

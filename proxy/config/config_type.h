@@ -56,6 +56,7 @@ struct sky_option_type {
     X(auto_count, uint32_t)                 \
     X(frequency, struct sky_frequency)      \
     X(mode, enum sky_mode)                  \
+    X(speaks, enum sky_upstream_protocol)   \
     X(balance, enum sky_balance)            \
     X(operation, enum sky_operation)        \
     X(shape, enum sky_shape)                \

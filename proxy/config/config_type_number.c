@@ -264,6 +264,8 @@ static const struct sky_choice switches[] = {{"auto", SKY_SWITCH_AUTO}, {"on", S
                                              {"off", SKY_SWITCH_OFF},   {"true", SKY_SWITCH_ON},
                                              {"false", SKY_SWITCH_OFF}, {"yes", SKY_SWITCH_ON},
                                              {"no", SKY_SWITCH_OFF},    {NULL, 0}};
+static const struct sky_choice upstream_protocols[] = {
+    {"http", SKY_UPSTREAM_HTTP}, {"uwsgi", SKY_UPSTREAM_UWSGI}, {NULL, 0}};
 static const struct sky_choice balances[] = {
     {"round_robin", SKY_BALANCE_ROUND_ROBIN}, {"least_conn", SKY_BALANCE_LEAST_CONN}, {NULL, 0}};
 static const struct sky_choice unknown_hosts[] = {
@@ -349,6 +351,12 @@ const struct sky_option_type sky_option_type_protocol = {
 const struct sky_option_type sky_option_type_unknown_host = {
     .name = "word",
     .choices = unknown_hosts,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_speaks = {
+    .name = "word",
+    .choices = upstream_protocols,
     .read = read_choice,
     .write = write_choice,
 };

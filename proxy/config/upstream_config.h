@@ -10,6 +10,7 @@
 
 #include "proxy/address.h"
 
+enum sky_upstream_protocol { SKY_UPSTREAM_HTTP, SKY_UPSTREAM_UWSGI };
 enum sky_balance { SKY_BALANCE_ROUND_ROBIN, SKY_BALANCE_LEAST_CONN };
 enum sky_switch { SKY_SWITCH_AUTO, SKY_SWITCH_ON, SKY_SWITCH_OFF };
 
@@ -24,6 +25,7 @@ struct sky_upstream_config {
     char *name;
     struct sky_server_config *servers;
     size_t server_count;
+    enum sky_upstream_protocol protocol;
     enum sky_balance balance;
     uint32_t max_fails;       /* after so many a server is passed over; 0: never */
     uint32_t fail_timeout_ms; /* for so long, and within so long they count */

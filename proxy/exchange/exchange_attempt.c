@@ -6,16 +6,14 @@
  * is tried. A kept socket dies before it has answered: once more by a fresh one, if the request may
  * be sent twice. A fresh one does: once by another server, if it may. Everything else: the error
  * page. */
-#include "proxy/back/forward.h"
 #include "proxy/back/health.h"
+#include "proxy/back/request_head.h"
 #include "proxy/back/upstream.h"
+#include "proxy/back/uwsgi.h"
 #include "proxy/exchange/exchange_answer.h"
 #include "proxy/exchange/exchange_inside.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/route/route_rules.h"
-
-/* A head up to this size is put together on the stack. */
-#define STACK_HEAD_BYTES 4096
 
 /* What must not be sent twice goes by a socket that the server has hardly had time to give up. */
 #define UNREPEATABLE_IDLE_MS 500
@@ -114,6 +112,18 @@ static bool try_elsewhere(struct sky_exchange *exchange)
     return true;
 }
 
+/* uWSGI closes the connection, and says why in its log alone, on a packet above its buffer-size. */
+static enum sky_failure failure_of(const struct sky_exchange *exchange)
+{
+    const struct sky_back *back = &exchange->back;
+    bool uwsgi = exchange->upstream->config->protocol == SKY_UPSTREAM_UWSGI;
+
+    return uwsgi && back->failure == SKY_FAILURE_CLOSED && back->unanswered &&
+                   exchange->head_bytes > SKY_UWSGI_DEFAULT_BUFFER_BYTES
+               ? SKY_FAILURE_UWSGI_BUFFER
+               : back->failure;
+}
+
 static void on_progress(struct sky_back *back)
 {
     struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back);
@@ -130,7 +140,7 @@ static void on_progress(struct sky_back *back)
     } else {
         sky_health_failed(exchange->server, back->failure);
         if (!try_elsewhere(exchange))
-            sky_exchange_fail(exchange, back->failure);
+            sky_exchange_fail(exchange, failure_of(exchange));
     }
 }
 
@@ -138,6 +148,7 @@ static void write_request(struct sky_exchange *exchange, struct sky_upstream_con
 {
     static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress,
                                                   on_switched};
+    const struct sky_upstream_config *upstream = exchange->upstream->config;
     h2o_req_t *req = exchange->req;
     struct sky_forward forward = {
         .worker = exchange->worker,
@@ -146,21 +157,25 @@ static void write_request(struct sky_exchange *exchange, struct sky_upstream_con
         .trace = exchange->trace,
         .trace_lines = exchange->trace_lines,
         .server = exchange->server->address,
-        .close = exchange->worker->config->timeouts.upstream_idle_ms == 0,
+        .close = conn->once && upstream->protocol == SKY_UPSTREAM_HTTP,
         .upgrade = sky_front_upgrade(req),
     };
-    char stack[STACK_HEAD_BYTES];
-    size_t bound = sky_forward_bound(&forward);
-    char *head = bound <= sizeof(stack) ? stack : h2o_mem_alloc_pool(&req->pool, bound);
-    size_t len = sky_forward_write(&forward, head);
+    char stack[SKY_REQUEST_HEAD_STACK_BYTES];
+    struct sky_text head = sky_request_head(&forward, upstream, stack);
 
+    if (head.len == 0) {
+        sky_upstream_close(conn);
+        sky_exchange_fail(exchange, SKY_FAILURE_HEAD_TOO_LARGE);
+        return;
+    }
+    exchange->head_bytes = head.len;
     sky_access_stamp(exchange->worker, &exchange->times, &exchange->times.connected_us);
     sky_exchange_move(exchange, SKY_EXCHANGE_WAITING);
     exchange->reused = conn->reused;
     conn->response = sky_upstream_clock(
         exchange->upstream, exchange->route != NULL ? exchange->route->rules->response_ms : 0);
     sky_back_fini(&exchange->back); /* of the attempt before */
-    sky_back_start(&exchange->back, &events, conn, &req->pool, sky_text(head, len), req->entity,
+    sky_back_start(&exchange->back, &events, conn, &req->pool, head, req->entity,
                    method_is(req, "HEAD"));
 }
 

@@ -36,10 +36,11 @@ struct sky_exchange {
     struct sky_upstream *upstream;
     struct sky_upstream_server *server; /* of the attempt */
     struct sky_turn turn;               /* holds it, until it has answered */
-    bool moved;   /* a server closed without an answer, and another one was asked */
-    bool reused;  /* the attempt's connection has carried an answer before */
-    bool sending; /* until h2o calls proceed */
-    bool cut;     /* h2o was told to cut the answer */
+    bool moved;        /* a server closed without an answer, and another one was asked */
+    bool reused;       /* the attempt's connection has carried an answer before */
+    size_t head_bytes; /* of the attempt */
+    bool sending;      /* until h2o calls proceed */
+    bool cut;          /* h2o was told to cut the answer */
     enum sky_failure failure;
     uint32_t retry_after_s; /* of RATE_LIMITED */
     struct sky_dial dial;

@@ -10,6 +10,7 @@ from harness.raw import RawClient
 from harness.site import Site
 from harness.skystitch import Skystitch
 from harness.uvicorn import Uvicorn
+from harness.uwsgi import Uwsgi
 
 __all__ = [
     "Collector",
@@ -28,6 +29,7 @@ __all__ = [
     "Span",
     "Stage",
     "Uvicorn",
+    "Uwsgi",
     "free_port",
     "until",
 ]

@@ -138,6 +138,10 @@ static const struct mistake {
      "; did you mean address?\n"},
     {"upstreams: {app: {servers: [{weight: 2}]}}\n",
      "shop.yaml:1:29: upstreams.app: \"address\" is missing; accepted: " SERVER_MEMBERS "\n"},
+    {"upstreams: {app: {servers: [\"uwsgi://a:1\", \"http://b:1\"]}}\n",
+     "shop.yaml:1:44: upstreams.app: \"http://b:1\" speaks another protocol than the servers "
+     "before "
+     "it; accepted: host:port, [v6]:port, :port or unix:/path\n"},
     {"upstreams: {app: {servers: []}}\n",
      "shop.yaml:1:28: upstreams.app: is empty; accepted: [ADDR, ...]\n"},
     {"upstreams: {app: {servers: [a]}}\n", "shop.yaml:1:29: upstreams.app: \"a\" has no port; "
@@ -204,6 +208,8 @@ static const char whole[] =
     "  b:\n"
     "    servers: [\"b:1\", {address: \"b:2\", weight: 3}, {address: \"b:3\", backup: on}]\n"
     "    balance: least_conn\n"
+    "    queue: {max: 7}\n"
+    "  u: {servers: [\"uwsgi://unix:/run/u\", \"a:2\"]}\n"
     "agent:\n"
     "  service: shop\n"
     "  trust_incoming: [10.0.0.0/8, unix]\n"
@@ -231,7 +237,7 @@ static void test_whole(void **state)
     assert_int_equal(tls->client_auth, SKY_CLIENT_AUTH_OPTIONAL);
     assert_int_equal(config->listeners[0].tls.certificate_count, 0);
     assert_string_equal(config->listeners[1].address.text, "unix:/run/s");
-    assert_int_equal(config->upstream_count, 2);
+    assert_int_equal(config->upstream_count, 3);
     assert_int_equal(config->upstreams[0].server_count, 2);
     assert_int_equal(config->upstreams[0].max_fails, 3);
     assert_int_equal(config->upstreams[0].fail_timeout_ms, 60000);
@@ -239,6 +245,12 @@ static void test_whole(void **state)
     const struct sky_upstream_config *b = &config->upstreams[1];
     assert_int_equal(b->balance, SKY_BALANCE_LEAST_CONN);
     assert_int_equal(b->server_count, 3);
+    assert_int_equal(b->queue.max, 7);
+    assert_int_equal(b->queue.timeout_ms, 10000);
+    assert_int_equal(b->protocol, SKY_UPSTREAM_HTTP);
+    const struct sky_upstream_config *u = &config->upstreams[2];
+    assert_int_equal(u->protocol, SKY_UPSTREAM_UWSGI);
+    assert_string_equal(u->servers[0].address.text, "unix:/run/u");
     assert_int_equal(b->servers[0].weight, 1);
     assert_int_equal(b->servers[1].weight, 3);
     assert_string_equal(b->servers[1].address.text, "b:2");

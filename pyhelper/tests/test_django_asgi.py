@@ -94,7 +94,7 @@ async def tasks(request: Any) -> HttpResponse:
 
     found = await asyncio.gather(inner(), asyncio.create_task(inner()))
     in_thread = await asyncio.get_running_loop().run_in_executor(None, current.get)
-    return HttpResponse(str([*found, here is not None, in_thread is None]))
+    return HttpResponse(str([*found, here is not None, in_thread is here]))
 
 
 async def slow(request: Any) -> HttpResponse:

@@ -243,7 +243,9 @@ def read(parts: list[bytes]) -> list[dict[str, Any]]:
 def test_messages_of_any_size_keep_the_limit() -> None:
     route = wire.Route(7001, "shop.view", "GET:/x")
     for count in (0, 1, 2, 299, 2000):
-        parts, dropped = wire.messages(SEGMENT, 7001, route, [span(n) for n in range(count)])
+        parts, dropped = wire.messages(
+            wire.head(SEGMENT, 7001, route), [span(n) for n in range(count)]
+        )
         assert dropped == 0
         assert all(len(part) <= wire.MAX_MESSAGE_BYTES for part in parts)
         made = read(parts)
@@ -257,7 +259,7 @@ def test_messages_of_any_size_keep_the_limit() -> None:
 def test_long_stack_keeps_its_end(character: str) -> None:
     route = wire.Route(7001, "shop.view", "GET:/x")
     stack = wire.clean(character * 100_000) + "ValueError: the end"
-    parts, dropped = wire.messages(SEGMENT, 7001, route, [span(1, stack), span(2)])
+    parts, dropped = wire.messages(wire.head(SEGMENT, 7001, route), [span(1, stack), span(2)])
     assert dropped == 0
     assert all(len(part) <= wire.MAX_MESSAGE_BYTES for part in parts)
     made = read(parts)
@@ -271,7 +273,9 @@ def test_long_stack_keeps_its_end(character: str) -> None:
 def test_one_small_part_drops_what_has_no_room() -> None:
     route = wire.Route(7001, "shop.view", "GET:/x")
     spans = [span(1, "x" * 10_000), *(span(n) for n in range(2, 200))]
-    parts, dropped = wire.messages(SEGMENT, 7001, route, spans, wire.MAX_DATA_BYTES, max_parts=1)
+    parts, dropped = wire.messages(
+        wire.head(SEGMENT, 7001, route), spans, wire.MAX_DATA_BYTES, max_parts=1
+    )
     (made,) = read(parts)
     assert len(parts[0]) <= wire.MAX_DATA_BYTES
     assert made["cut"] is True
@@ -283,7 +287,7 @@ def test_one_small_part_drops_what_has_no_room() -> None:
 def test_parts_are_bounded() -> None:
     route = wire.Route(7001, "shop.view", "GET:/x")
     spans = [span(number, "x" * 30_000) for number in range(100)]
-    parts, dropped = wire.messages(SEGMENT, 7001, route, spans)
+    parts, dropped = wire.messages(wire.head(SEGMENT, 7001, route), spans)
     assert len(parts) == wire.MAX_PARTS
     assert dropped == 100 - wire.MAX_PARTS
     assert read(parts)[-1]["last"] is True

@@ -1,10 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hands an app's part of a trace to the skystitch proxy in front of it.
 
-from skystitch import agent
-agent.start()
+    from skystitch import agent
+    agent.start()
+
+The rest is for apps that want to say more of themselves, see api.
 """
 
 from skystitch._version import __version__
+from skystitch.api import (
+    add_error,
+    add_log,
+    current_trace_id,
+    get_correlation,
+    ignore,
+    runnable,
+    set_correlation,
+    set_tag,
+    span,
+    trace,
+)
 
-__all__ = ["__version__"]
+__all__ = [
+    "__version__",
+    "add_error",
+    "add_log",
+    "current_trace_id",
+    "get_correlation",
+    "ignore",
+    "runnable",
+    "set_correlation",
+    "set_tag",
+    "span",
+    "trace",
+]

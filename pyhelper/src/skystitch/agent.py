@@ -13,7 +13,7 @@ import importlib
 import logging
 from typing import Any
 
-from skystitch import capture, context, http_exits, log, upstream_agent
+from skystitch import capture, context, http_exits, log, own, upstream_agent
 from skystitch.config import Config
 from skystitch.hooks import ImportHook
 from skystitch.patches import NotAvailable
@@ -45,6 +45,7 @@ def start() -> None:
         context.configure(config)
         capture.configure(config)
         http_exits.configure(config.ignored_methods)
+        own.configure(config.channel, config.service, config.instance)
         for name, modules in PLUGINS.items():
             if config.disables(name):
                 continue

@@ -18,6 +18,7 @@ import _socket
 import os
 import sys
 from collections import deque
+from time import monotonic
 
 from skystitch.log import warn_once
 
@@ -30,6 +31,8 @@ _PREFIX = "skystitch-"
 _MAX_CONNECTIONS = 64
 _MAX_REMEMBERED_LOSSES = 1024
 _UCRED_BYTES = 12
+_SEARCH_EVERY_S = 1.0
+_MAX_CANDIDATES = 64
 _SUPPORTED = hasattr(_socket, "SO_PEERCRED") and hasattr(_socket, "SOCK_SEQPACKET")
 
 
@@ -41,13 +44,30 @@ class Channels:
     """All connections of this process. Threads share them without a lock: a message is one system
     call, and two threads that connect at the same time leave one connection to the other."""
 
-    __slots__ = ("_connections", "_directory", "_pid", "_uids")
+    __slots__ = ("_connections", "_directory", "_pid", "_search_at", "_standing", "_uids")
 
     def __init__(self, directory: str = "", uids: frozenset[int] = frozenset()) -> None:
         self._directory = directory
         self._uids = uids
         self._pid = os.getpid()
         self._connections: dict[str, _socket.socket] = {}
+        self._standing: str | None = None
+        self._search_at = 0.0
+
+    def standing(self, setting: str) -> str | None:
+        """The address for what belongs to no request: setting, or for `auto` the first channel in
+        the directory, or without one on this machine, that takes a connection. It is looked for
+        once a second at most."""
+        if setting != "auto":
+            return setting
+        if self._standing in self._connections:
+            return self._standing
+        now = monotonic()
+        if now < self._search_at:
+            return None
+        self._search_at = now + _SEARCH_EVERY_S
+        self._standing = next(filter(self._is_reachable, self._candidates()), None)
+        return self._standing
 
     def leads_somewhere(self, address: str) -> bool:
         """Whether messages to this address would be sent at all."""
@@ -114,6 +134,22 @@ class Channels:
         if self._directory and address[:1] == "/" and name.startswith(_PREFIX):
             return f"{self._directory}/{name}"
         return None
+
+    def _candidates(self) -> list[str]:
+        try:
+            if self._directory:
+                names = sorted(os.listdir(self._directory))[:_MAX_CANDIDATES]
+                return [f"{self._directory}/{name}" for name in names if name.startswith(_PREFIX)]
+            with open("/proc/net/unix", encoding="ascii", errors="replace") as table:
+                found = (line.rpartition(" ")[2].strip() for line in table)
+                ours = {name for name in found if name.startswith("@" + _PREFIX)}
+            return sorted(ours)[:_MAX_CANDIDATES]
+        except OSError:
+            return []
+
+    def _is_reachable(self, address: str) -> bool:
+        self._notice_fork()
+        return address in self._connections or self._connect(address)[1] is not None
 
     def _connect(self, address: str) -> tuple[int, _socket.socket | None]:
         target = self._target(address)

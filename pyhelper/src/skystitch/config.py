@@ -34,15 +34,18 @@ class Config:
 
     __slots__ = (
         "celery_length",
+        "channel",
         "channel_directory",
         "disabled_plugins",
         "elasticsearch",
         "ignored_grpc_methods",
         "ignored_methods",
+        "instance",
         "log_level",
         "mongo_length",
         "proxy_uids",
         "secrets",
+        "service",
         "sql",
         "sql_parameters",
         "token",
@@ -51,6 +54,10 @@ class Config:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         if environ is None:
             environ = ChainMap(given.options, dict(os.environ))
+        # Segments without a request, see own.
+        self.channel = environ.get("SKYSTITCH_CHANNEL", "").strip()
+        self.service = environ.get("SKYSTITCH_SERVICE", "").strip()
+        self.instance = environ.get("SKYSTITCH_INSTANCE", "").strip()
         self.channel_directory = environ.get("SKYSTITCH_CHANNEL_DIR", "").rstrip("/")
         self.token = environ.get("SKYSTITCH_TOKEN", "")
         self.proxy_uids = _proxy_uids(environ.get("SKYSTITCH_PROXY_UID", ""))

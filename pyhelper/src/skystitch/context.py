@@ -33,6 +33,8 @@ ENTRY_SPAN = 0
 APP_SPAN = 1
 _MAX_SPANS = 300
 _MAX_ERRORS = 8
+_MAX_TAGS = 60
+_MAX_LOGS = 24  # with the errors, what the proxy takes of a span
 _SERVER_ERROR = 500
 _SWITCHED = 101
 
@@ -52,10 +54,64 @@ class Scope:
 
     __slots__ = ()
 
-    def below(self) -> tuple[Recording, int] | None:
+    def below(self) -> tuple[Recorder, int] | None:
         """What records the spans below this one, and the id of their parent. None while a call
         goes out: what libraries do for it is part of it."""
         raise NotImplementedError
+
+    def tag(self, key: str, value: str) -> None:
+        """Says something of the span that is open here."""
+        raise NotImplementedError
+
+    def log(self, data: list[list[str]]) -> None:
+        """Notes an event of now on the span that is open here."""
+        raise NotImplementedError
+
+
+class Recorder(Scope):
+    """What collects the spans of one segment: of a request, or of one's own (see own)."""
+
+    _correlation: dict[str, str] | None = None  # once the app has asked for it
+
+    def now(self) -> int:
+        """Microseconds after the segment's begin."""
+        raise NotImplementedError
+
+    def new_span(self) -> int:
+        """The id for a span. ENTRY_SPAN when the span would not be reported: a callee that refers
+        to it then still hangs in the right place of the trace."""
+        raise NotImplementedError
+
+    def add_span(self, span: wire.Span) -> None:
+        """A span has ended."""
+        raise NotImplementedError
+
+    def trace_id(self) -> str:
+        raise NotImplementedError
+
+    def ignore(self) -> None:
+        """Nothing of this is to be reported."""
+        raise NotImplementedError
+
+    def propagated(self, span: int, peer: str) -> dict[str, str]:
+        """What a call from that span to peer takes along; empty when that is not known."""
+        raise NotImplementedError
+
+    def correlation(self) -> dict[str, str]:
+        """What travels with the trace; changes go with later calls."""
+        if self._correlation is None:
+            self._correlation = wire.parse_correlation(self._received_correlation())
+        return self._correlation
+
+    def _received_correlation(self) -> str:
+        raise NotImplementedError
+
+    def _add_correlation(self, headers: dict[str, str]) -> None:
+        changed = self._correlation
+        received = self._received_correlation() if changed is None else ""
+        value = received if changed is None else wire.write_correlation(changed)
+        if value:
+            headers["sw8-correlation"] = value
 
 
 current: ContextVar[Scope | None] = ContextVar("skystitch", default=None)
@@ -94,7 +150,7 @@ def close() -> None:
     _Process.channels.close()
 
 
-class Recording(Scope):
+class Recording(Recorder):
     """One request in this app. Subclasses, one a framework, know its route.
 
     What __init__ does not set stays at the class's values until something is noted."""
@@ -118,7 +174,9 @@ class Recording(Scope):
     _begin: int | None = None
     _way: int | None = None
     _sw8: wire.Sw8 | None = None
-    _correlation: dict[str, str] | None = None  # once the app has set something
+    _tags: list[list[str]] | None = None
+    _logs: list[dict[str, Any]] | None = None
+    _ignored = False
 
     def __init__(
         self, environ: Environ, start_response: Callable[..., Any], field: str, clock: int
@@ -168,18 +226,33 @@ class Recording(Scope):
 
     # What spans below need; see exits and spans.
 
-    def below(self) -> tuple[Recording, int]:
+    def below(self) -> tuple[Recorder, int]:
         return self, APP_SPAN
 
+    def tag(self, key: str, value: str) -> None:
+        if self._is_open():
+            self._tags = self._tags or []
+            if len(self._tags) < _MAX_TAGS:
+                self._tags.append([key, value])
+
+    def log(self, data: list[list[str]]) -> None:
+        if self._is_open():
+            self._logs = self._logs or []
+            if len(self._logs) < _MAX_LOGS:
+                self._logs.append({"at": self.now(), "data": data})
+
+    def ignore(self) -> None:
+        if self._is_open():
+            self._ignored = True
+
     def now(self) -> int:
-        """Microseconds after the proxy's t0."""
         return self._began() + (perf_counter_ns() - self._clock) // 1000
 
     def new_span(self) -> int:
-        """The id for a span below. ENTRY_SPAN when the span would not be reported:
-        a callee that refers to it then still hangs in the right place of the trace."""
         request = self._read_field()
         if request is None or not request.sampled or self._find_way() == _NO_WAY:
+            return ENTRY_SPAN
+        if self._ignored:
             return ENTRY_SPAN
         if self._is_over():
             count_lost()
@@ -210,22 +283,30 @@ class Recording(Scope):
             self._sw8 = wire.parse_sw8(self.environ.get("HTTP_SW8", ""))
         return self._sw8
 
+    def trace_id(self) -> str:
+        sw8 = self.sw8()
+        return "" if sw8 is None else wire.text_of_base64(sw8.trace_id)
+
     def propagated(self, span: int, peer: str) -> dict[str, str]:
-        """What a call from that span to peer takes along; nothing without a sound sw8."""
         sw8 = self.sw8()
         if sw8 is None:
             return {}
+        if self._ignored:
+            sw8 = sw8._replace(sample="0")
         headers = {"sw8": wire.exit_sw8(sw8, span, self.operation(), peer)}
-        correlation = self.correlation()
-        if correlation:
-            headers["sw8-correlation"] = correlation
+        self._add_correlation(headers)
         return headers
 
-    def correlation(self) -> str:
-        """The sw8-correlation that outgoing calls carry; empty: none."""
-        if self._correlation is None:
-            return str(self.environ.get("HTTP_SW8_CORRELATION", ""))
-        return wire.write_correlation(self._correlation)
+    def _received_correlation(self) -> str:
+        return str(self.environ.get("HTTP_SW8_CORRELATION", ""))
+
+    def _is_open(self) -> bool:
+        """Whether what the app says of its span still reaches the proxy; notes that it does."""
+        if self._is_over():
+            count_lost()
+            return False
+        self._noted = True
+        return True
 
     # The answer.
 
@@ -313,13 +394,16 @@ class Recording(Scope):
         noted, self._errors = self._errors or [], None
         spans, self._spans = self._spans or [], None
         told = [item for item in noted if code >= _SERVER_ERROR or not item[1]]
+        if self._ignored:
+            spans, told, self._tags, self._logs = [], [], None, None
         promised = self._is_sampled() and (self.streams or not route.tail)
-        if not (told or spans or promised):
+        said = bool(told or spans or self._tags or self._logs or self._ignored)
+        if not (said or promised):
             return "0", ""
         way, sw8 = self._find_way(), self.sw8()
         if way == _NO_WAY or sw8 is None:
             return "0", ""
-        if told or spans or self.streams:  # else the header's times are enough
+        if not self._ignored and (said or self.streams):  # else the header's times are enough
             failed = bool(told) and (broken or code >= _SERVER_ERROR)
             spans.insert(0, self._app_span(route, told, failed))
         if way == _BY_CHANNEL:
@@ -328,7 +412,8 @@ class Recording(Scope):
 
     def _send(self, segment: str, route: wire.Route, spans: list[wire.Span]) -> int:
         """Returns the way that is left: there is another one if the channel is a stranger's."""
-        messages, dropped = wire.messages(segment, self.component, route, spans)
+        head = wire.head(segment, self.component, route, ignored=self._ignored)
+        messages, dropped = wire.messages(head, spans)
         if dropped:
             count_lost(dropped)
         for message in messages:
@@ -343,9 +428,8 @@ class Recording(Scope):
         return _BY_CHANNEL
 
     def _data(self, segment: str, route: wire.Route, spans: list[wire.Span]) -> str:
-        messages, dropped = wire.messages(
-            segment, self.component, route, spans, wire.MAX_DATA_BYTES, max_parts=1
-        )
+        head = wire.head(segment, self.component, route, ignored=self._ignored)
+        messages, dropped = wire.messages(head, spans, wire.MAX_DATA_BYTES, max_parts=1)
         if dropped:
             count_lost(dropped)
         return wire.base64_bytes(messages[0])
@@ -365,8 +449,11 @@ class Recording(Scope):
         }
         if failed:
             span["error"] = True
-        if told:
-            span["logs"] = [{"at": at, "data": errors.describe(error)} for error, _, at in told]
+        logs = [{"at": at, "data": errors.describe(error)} for error, _, at in told]
+        if self._tags:
+            span["tags"] = self._tags
+        if logs or self._logs:
+            span["logs"] = [*(self._logs or ()), *logs]
         return span
 
     def _is_over(self) -> bool:
@@ -410,6 +497,14 @@ class Recording(Scope):
             return False
         now = time_ns() // 1000
         return token.is_genuine(_Process.token, sw8.segment, request.t0, request.mac, now)
+
+
+def send_standing(address: str, message: bytes) -> None:
+    """Sends what belongs to no request."""
+    channels = _Process.channels
+    found = channels.standing(address)
+    if found is None or channels.send(found, message) == FOREIGN:
+        count_lost()
 
 
 def count_lost(count: int = 1) -> None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import suppress
-from contextvars import Token
 from typing import Any, NamedTuple
 
 from skystitch import errors, log, wire
-from skystitch.context import ENTRY_SPAN, Recording, Scope, current, find_scope
+from skystitch.context import ENTRY_SPAN, Recorder, Scope
+from skystitch.spans import OpenSpan, place
 
 
 class Target(NamedTuple):
@@ -36,78 +35,40 @@ _MAX_TEXT = 4096
 _MAX_NAME = 256
 
 
-class Call(Scope):
+class Call(OpenSpan):
     """One call until end(). While it lasts it is the current scope, so that a library below the one
     that began it adds no span of its own."""
 
-    __slots__ = ("_above", "_over", "_recording", "_reset", "_span")
+    __slots__ = ("_above", "_over")
 
     def __init__(
-        self,
-        above: Scope,
-        recording: Recording,
-        span: wire.Span | None,
-        *,
-        is_current: bool = True,
+        self, above: Scope, recorder: Recorder, span: wire.Span | None, *, is_current: bool = True
     ) -> None:
         """span: None to add none. is_current: False for a call that may end in another context than
         it began in."""
+        super().__init__(recorder, span)
         self._above = above
-        self._recording = recording
-        self._span = span
         self._over = False
-        self._reset: Token[Scope | None] | None = current.set(self) if is_current else None
+        if is_current:
+            self.enter()
 
-    def below(self) -> tuple[Recording, int] | None:
+    def below(self) -> tuple[Recorder, int] | None:
         # A thread or task that the library has begun meanwhile keeps this scope.
         return self._above.below() if self._over else None
 
-    def tag(self, key: str, value: str) -> None:
-        if self._span is not None:
-            self._span["tags"].append([key, value])
-
-    def log(self, kind: str, message: str) -> None:
-        """An error that is no exception."""
-        if self._span is not None:
-            data = [["event", "error"], ["error.kind", kind], ["message", message[:_MAX_TEXT]]]
-            self._span["logs"] = [{"at": self._recording.now(), "data": data}]
+    def propagated(self, peer: str) -> dict[str, str]:
+        """What the call takes along to peer."""
+        span = ENTRY_SPAN if self._span is None else self._span["id"]
+        return self._recorder.propagated(span, peer)
 
     def end(self, error: BaseException | None = None, *, failed: bool = False) -> None:
-        """The call was answered, or failed by error. failed: the answer itself says so."""
-        try:
-            self._over = True
-            if self._reset is not None:
-                _leave(self._reset)
-            span = self._span
-            if span is None:
-                return
-            self._span = None  # a second end() adds nothing
-            now = self._recording.now()
-            span["duration"] = now - span["begin"]
-            if error is not None:
-                span["logs"] = [{"at": now, "data": errors.describe(error)}]
-            if failed or error is not None:
-                span["error"] = True
-            self._recording.add_span(span)
-        except Exception:
-            log.internal_error("the end of a call")
+        self._over = True
+        super().end(error, failed=failed)
 
 
-def _leave(reset: Token[Scope | None]) -> None:
-    with suppress(ValueError):  # closed by the garbage collector, in another context
-        current.reset(reset)
-
-
-def place() -> tuple[Scope, Recording, int] | None:
-    """Where a call of the running code would hang. None: there is nothing to trace."""
-    above = find_scope()
-    below = None if above is None else above.below()
-    return None if above is None or below is None else (above, *below)
-
-
-def new_span(recording: Recording, parent: int, target: Target) -> wire.Span | None:
+def new_span(recorder: Recorder, parent: int, target: Target) -> wire.Span | None:
     """None when the span would not be reported."""
-    span = recording.new_span()
+    span = recorder.new_span()
     if span == ENTRY_SPAN:
         return None
     component, layer, operation, peer, tags = target
@@ -123,20 +84,27 @@ def new_span(recording: Recording, parent: int, target: Target) -> wire.Span | N
         "operation": operation[:_MAX_NAME],
         "peer": peer[:_MAX_NAME],
         "tags": tags,
-        "begin": recording.now(),
+        "begin": recorder.now(),
     }
 
 
-def start(describe: Describe, *args: Any, is_current: bool = True, **kwargs: Any) -> Call | None:
-    """Begins the call that these arguments make. None: there is nothing to trace."""
+def start(
+    describe: Describe, *args: Any, is_current: bool = True, carries: bool = False, **kwargs: Any
+) -> Call | None:
+    """Begins the call that these arguments make. None: there is nothing to trace. carries: the
+    trace goes along, even where the span is not reported."""
     try:
         found = place()
         if found is None:
             return None
-        above, recording, parent = found
+        above, recorder, parent = found
         target = describe(*args, **kwargs)
-        span = None if target is None else new_span(recording, parent, target)
-        return None if span is None else Call(above, recording, span, is_current=is_current)
+        if target is None:
+            return None
+        span = new_span(recorder, parent, target)
+        if span is None and not carries:
+            return None
+        return Call(above, recorder, span, is_current=is_current)
     except Exception:
         log.internal_error(getattr(describe, "__module__", "a plugin"))
         return None

@@ -13,9 +13,12 @@ options: dict[str, str] = {}
 #: All variables that the helper reads; config.init() has them without prefix, in lower case.
 VARIABLES = frozenset(
     (
+        "SKYSTITCH_CHANNEL",
         "SKYSTITCH_CHANNEL_DIR",
+        "SKYSTITCH_INSTANCE",
         "SKYSTITCH_MASK",
         "SKYSTITCH_PROXY_UID",
+        "SKYSTITCH_SERVICE",
         "SKYSTITCH_SQL_STATEMENT",
         "SKYSTITCH_TOKEN",
         "SW_AGENT_DISABLE_PLUGINS",

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from skystitch import exits, log, wire
-from skystitch.context import ENTRY_SPAN, Recording, Scope
+from skystitch.context import Recorder, Scope
+from skystitch.spans import place
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _CLIENT_ERROR = 400
@@ -35,14 +36,14 @@ class HttpCall(exits.Call):
     def __init__(
         self,
         above: Scope,
-        recording: Recording,
+        recorder: Recorder,
         span: wire.Span | None,
         peer: str,
         is_current: bool,
     ) -> None:
-        super().__init__(above, recording, span, is_current=is_current)
+        super().__init__(above, recorder, span, is_current=is_current)
         #: What goes into a copy of the caller's headers.
-        self.headers = recording.propagated(ENTRY_SPAN if span is None else span["id"], peer)
+        self.headers = self.propagated(peer)
 
     def answered(self, status: object) -> None:
         """The call was answered by this status; anything but a number is none."""
@@ -83,16 +84,16 @@ def begin(
     """Opens a call. None when there is nothing to trace: outside of what is recorded, within
     another call, or for something other than http."""
     try:
-        found = exits.place()
+        found = place()
         if found is None:
             return None
-        above, recording, parent = found
+        above, recorder, parent = found
         method = method.decode() if isinstance(method, bytes) else str(method)
-        if method.upper() in _Options.ignored_methods or recording.sw8() is None:
+        if method.upper() in _Options.ignored_methods:
             return None
         target = Target(method, url.decode() if isinstance(url, bytes) else str(url))
-        span = exits.new_span(recording, parent, target.described(component))
-        return HttpCall(above, recording, span, target.peer, is_current)
+        span = exits.new_span(recorder, parent, target.described(component))
+        return HttpCall(above, recorder, span, target.peer, is_current)
     except ValueError:
         return None
     except Exception:

@@ -72,6 +72,7 @@ class Sw8(NamedTuple):
     instance: str  # base64, as received
     endpoint: str  # base64, as received
     segment: str
+    text: str = ""  # all of it, as received
 
 
 def parse_request(field: str) -> Request | None:
@@ -99,7 +100,7 @@ def parse_sw8(value: str) -> Sw8 | None:
         return None
     if not segment:
         return None
-    return Sw8(sample, trace_id, segment_id, service, instance, endpoint, segment)
+    return Sw8(sample, trace_id, segment_id, service, instance, endpoint, segment, value)
 
 
 def exit_sw8(received: Sw8, span: int, operation: str, peer: str) -> str:
@@ -110,6 +111,12 @@ def exit_sw8(received: Sw8, span: int, operation: str, peer: str) -> str:
         f"{received.sample}-{received.trace_id}-{received.segment_id}-{span}-{received.service}"
         f"-{received.instance}-{endpoint}-{base64_text(peer[:_MAX_ADDRESS])}"
     )
+
+
+def new_sw8(sample: str, trace: str, segment: str, span: int, names: tuple[str, ...]) -> str:
+    """The sw8 of a call from a segment of ours. names: service, instance, endpoint, address."""
+    encoded = [base64_text(name[:_MAX_ADDRESS]) for name in names]
+    return "-".join((sample, base64_text(trace), base64_text(segment), str(span), *encoded))
 
 
 def parse_correlation(value: str) -> dict[str, str]:
@@ -127,6 +134,13 @@ def parse_correlation(value: str) -> dict[str, str]:
 
 def write_correlation(elements: dict[str, str]) -> str:
     return ",".join(f"{base64_text(key)}:{base64_text(value)}" for key, value in elements.items())
+
+
+def text_of_base64(value: str) -> str:
+    try:
+        return a2b_base64(value).decode()
+    except ValueError:
+        return ""
 
 
 def base64_text(text: str) -> str:
@@ -182,21 +196,29 @@ def status_code(status: str) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
+def head(segment: str, component: int, route: Route, *, ignored: bool = False) -> dict[str, Any]:
+    """What each message of a request's segment says apart from the spans."""
+    made: dict[str, Any] = {"v": 1, "segment": segment, "component": component}
+    if route.handler:
+        made["handler"] = route.handler
+    if route.operation:
+        made["operation"] = route.operation
+    if ignored:
+        made["ignored"] = True
+    return made
+
+
 def messages(
-    segment: str,
-    component: int,
-    route: Route,
+    head: dict[str, Any],
     spans: list[Span],
     limit: int = MAX_MESSAGE_BYTES,
     max_parts: int = MAX_PARTS,
 ) -> tuple[list[bytes], int]:
     """Writes the closing message of a segment, in as many parts as the limit makes necessary, or
     at most max_parts. Returns them and the number of spans that found no place."""
-    head: dict[str, Any] = {"v": 1, "segment": segment, "component": component}
-    if route.handler:
-        head["handler"] = clean(route.handler)
-    if route.operation:
-        head["operation"] = clean(route.operation)
+    whole = _json({**head, "seq": 0, "last": True, "spans": spans})
+    if len(whole) <= limit:
+        return [whole], 0
     room = limit - len(_json({**head, "seq": 999, "last": False, "cut": True, "spans": []}))
     groups: list[list[str]] = [[]]
     left, cut, dropped = room, False, 0
@@ -212,7 +234,7 @@ def messages(
             continue
         groups[-1].append(text)
         left -= size
-    head["cut"] = cut or dropped > 0
+    head = {**head, "cut": cut or dropped > 0}
     return [_envelope(head, groups, seq) for seq in range(len(groups))], dropped
 
 

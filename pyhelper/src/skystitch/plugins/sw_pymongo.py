@@ -72,7 +72,13 @@ def install() -> None:
                 return
             failure = event.failure
             if isinstance(failure, dict):
-                call.log(failure.get("codeName", "Error"), str(failure.get("errmsg", "")))
+                call.log(
+                    [
+                        ["event", "error"],
+                        ["error.kind", str(failure.get("codeName", "Error"))],
+                        ["message", str(failure.get("errmsg", ""))],
+                    ]
+                )
             call.end(failed=True)
 
     _listener = Listener()

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""concurrent.futures: what is given to a thread pool runs as part of what gave it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from skystitch import api, errors
+from skystitch.context import find_scope
+from skystitch.patches import Patches, require
+
+_patches = Patches()
+
+
+def install() -> None:
+    if _patches:
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    require(ThreadPoolExecutor, "submit")
+    _patches.wrap(ThreadPoolExecutor, "submit", _wrap_submit)
+
+
+def uninstall() -> None:
+    _patches.restore()
+
+
+def _wrap_submit(original: Callable[..., Any]) -> Callable[..., Any]:
+    def submit(executor: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        scope = find_scope()
+        try:
+            if scope is not None:
+                fn = api.carried(fn, scope)
+            return original(executor, fn, *args, **kwargs)
+        except BaseException as error:
+            errors.forget_own_frame(error)
+            raise
+
+    return submit

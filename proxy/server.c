@@ -23,6 +23,7 @@
 #include "proxy/front/tls.h"
 #include "proxy/limit/connection_limit.h"
 #include "proxy/limit/rate_limit.h"
+#include "proxy/process/instance_event.h"
 #include "proxy/route/route_rules.h"
 #include "proxy/trace/identity.h"
 #include "reporter/log.h"
@@ -44,9 +45,10 @@ static enum sky_protocol protocol_of(const struct sky_config *config)
     return config->reporter.backends.count != 0 ? SKY_PROTOCOL_GRPC : SKY_PROTOCOL_LOCAL;
 }
 
-static struct sky_reporter *make_reporter(const struct sky_config *config,
-                                          struct sky_identity *identity)
+static struct sky_reporter *make_reporter(struct sky_server *server)
 {
+    const struct sky_config *config = server->config;
+    struct sky_identity *identity = &server->identity;
     sky_identity_init(identity, config);
     enum sky_protocol protocol = protocol_of(config);
     bool kafka = protocol == SKY_PROTOCOL_KAFKA;
@@ -70,9 +72,23 @@ static struct sky_reporter *make_reporter(const struct sky_config *config,
         .batch_interval_ms = config->reporter.batch_interval_ms,
         .heartbeat_ms = config->reporter.heartbeat_ms,
         .properties_every = config->reporter.properties_every,
+        .on_tick = sky_process_report_tick,
+        .tick_data = &server->process_report,
         .local_enabled = local,
         .local_bytes = config->local.max,
     });
+}
+
+static bool make_reporting(struct sky_server *server)
+{
+    server->reporter = make_reporter(server);
+    if (server->reporter == NULL)
+        return false;
+    server->processes = sky_processes_new(server->config, server->reporter);
+    server->process_report = (struct sky_process_report){
+        .config = server->config, .identity = &server->identity, .processes = server->processes};
+    sky_process_report_init(&server->process_report, sky_processes_now_ms());
+    return server->processes != NULL;
 }
 
 /* Each proxied request holds two descriptors; the soft limit of 1024 is far below what one serves.
@@ -117,6 +133,8 @@ static void *finish(void *arg)
     struct sky_server *server = arg;
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_join(server->workers[i]);
+    sky_instance_event(server->config, server->reporter, "Shutdown",
+                       "skystitch " SKY_VERSION " has stopped", server->began_ms);
     sky_access_log_stop(server->access_log, server->config->timeouts.flush_ms);
     sky_reporter_stop(server->reporter, server->config->timeouts.flush_ms);
     h2o_multithread_message_t *message = h2o_mem_alloc(sizeof(*message));
@@ -139,6 +157,7 @@ static void on_finished(h2o_multithread_receiver_t *receiver, h2o_linklist_t *me
 static void stop(struct sky_server *server)
 {
     server->stopping = true;
+    server->began_ms = sky_instance_event_now_ms();
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_stop(server->workers[i]);
     if (pthread_create(&server->finisher, NULL, finish, server) != 0)
@@ -345,6 +364,7 @@ static int make_workers(struct sky_server *server)
     struct sky_worker_shared shared = {
         .reporter = server->reporter,
         .sampling = &server->sampling,
+        .processes = server->processes,
         .access_log = server->access_log,
         .fleet = &server->fleet,
         .body_budget = &server->body_budget,
@@ -390,6 +410,8 @@ static void run_until_finished(struct sky_server *server)
                 config->agent.service);
     if (config->admin.enabled)
         sky_log(SKY_LOG_INFO, "admin page on %s", config->admin.listen.text);
+    sky_instance_event(config, server->reporter, "Start", "skystitch " SKY_VERSION " has started",
+                       server->began_ms);
     while (!server->finished)
         h2o_evloop_run(server->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
     pthread_join(server->finisher, NULL);
@@ -411,6 +433,7 @@ static void destroy(struct sky_server *server)
     sky_rate_limit_destroy(server->rate_limit);
     sky_access_log_destroy(server->access_log);
     sky_reporter_destroy(server->reporter);
+    sky_processes_destroy(server->processes);
 }
 
 int sky_server_run(const struct sky_config *config)
@@ -418,9 +441,8 @@ int sky_server_run(const struct sky_config *config)
     sky_log_set_level(config->log.level);
     raise_descriptor_limit();
     int signal_fd = block_signals();
-    struct sky_identity identity;
-    struct sky_server server = {.config = config, .reporter = make_reporter(config, &identity)};
-    if (signal_fd == -1 || server.reporter == NULL) {
+    struct sky_server server = {.config = config, .began_ms = sky_instance_event_now_ms()};
+    if (signal_fd == -1 || !make_reporting(&server)) {
         sky_log(SKY_LOG_ERROR, "cannot start: %s", strerror(errno));
         return 1;
     }

@@ -8,6 +8,7 @@
 #include "proxy/config/config.h"
 #include "proxy/config/site.h"
 #include "proxy/front/listener.h"
+#include "proxy/process/process_report.h"
 #include "proxy/trace/sampling.h"
 #include "proxy/worker.h"
 #include "reporter/reporter.h"
@@ -15,6 +16,9 @@
 struct sky_server {
     const struct sky_config *config;
     struct sky_reporter *reporter;
+    struct sky_identity identity; /* the reporter's for its life */
+    struct sky_processes *processes;
+    struct sky_process_report process_report; /* the reporter's thread's */
     struct sky_sampling_window sampling;
     struct sky_body_budget body_budget;
     struct sky_connection_limit *connection_limit;
@@ -26,7 +30,8 @@ struct sky_server {
     struct sky_fleet fleet;
     struct sky_worker **workers;
     size_t worker_count;
-    bool stopping; /* TERM has come: /readyz answers 503 */
+    int64_t began_ms; /* since 1970: the start, then the stop, for events */
+    bool stopping;    /* TERM has come: /readyz answers 503 */
 
     /* the main thread's own loop: signals and the admin listener */
     h2o_context_t ctx;

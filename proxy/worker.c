@@ -178,6 +178,8 @@ static void build(const struct plan *plan)
     take_listeners(worker, plan->listeners, plan->listener_count);
     if (config->agent.mode == SKY_MODE_STITCH)
         worker->stitch = sky_stitch_new(&worker->ctx, config, worker->index, &worker->counters);
+    if (worker->stitch != NULL && worker->processes != NULL)
+        sky_stitch_ask_processes(worker->stitch, worker->processes);
 }
 
 static void serve(struct sky_worker *worker)
@@ -254,6 +256,7 @@ struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
                                   .reporter = shared->reporter,
                                   .ring = sky_reporter_ring(shared->reporter, index),
                                   .sampling = shared->sampling,
+                                  .processes = shared->processes,
                                   .access_pen = sky_access_log_pen(shared->access_log, index)};
     sky_ids_init(&worker->ids, entropy);
     worker->connection_limit = shared->connection_limit;

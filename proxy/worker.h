@@ -22,6 +22,7 @@ struct sky_access_pen;
 struct sky_connection_limit;
 struct sky_fleet;
 struct sky_front;
+struct sky_processes;
 struct sky_rate_limit;
 struct sky_sampling_window;
 struct sky_stitch;
@@ -46,6 +47,7 @@ struct sky_worker {
     struct sky_reporter *reporter;
     struct sky_ring *ring;
     struct sky_sampling_window *sampling;          /* of all workers */
+    struct sky_processes *processes;               /* of all workers; NULL: none are asked */
     struct sky_access_pen *access_pen;             /* NULL: no access log */
     struct sky_body_share bodies;                  /* of limits.buffered_bodies */
     struct sky_connection_limit *connection_limit; /* of all workers */
@@ -74,6 +76,7 @@ struct sky_worker {
 struct sky_worker_shared {
     struct sky_reporter *reporter;
     struct sky_sampling_window *sampling;
+    struct sky_processes *processes;   /* NULL: none are asked */
     struct sky_access_log *access_log; /* NULL: none */
     struct sky_fleet *fleet;
     struct sky_body_budget *body_budget;

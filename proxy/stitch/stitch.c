@@ -10,6 +10,7 @@
 #include "proxy/stitch/stitch.h"
 
 #include "propagation/base64.h"
+#include "proxy/process/processes.h"
 #include "proxy/stitch/stitch_channel.h"
 #include "proxy/stitch/stitch_header.h"
 #include "proxy/stitch/stitch_hold.h"
@@ -29,6 +30,7 @@ struct sky_stitch {
     struct sky_stitch_channel *channel; /* NULL: none */
     bool channel_is_file;               /* reaches upstreams that are not on this machine too */
     struct sky_stitch_token *token;     /* NULL: none */
+    struct sky_processes *processes;    /* NULL: nothing is asked of them */
     struct sky_stitch_table table;
     struct sky_stitch_hold hold;
 };
@@ -99,8 +101,21 @@ static void accept_message(struct sky_stitch *stitch, struct sky_stitch_entry *e
     sky_count(stitch->counters, SKY_COUNT_stitch_message_overflow);
 }
 
-/* Reads a message; false when it is unreadable, which is counted. */
-static bool read_message(struct sky_stitch *stitch, struct sky_text bytes,
+static void take_word(struct sky_stitch *stitch, void **peer, const struct json_t *root)
+{
+    struct sky_process *process = *peer;
+
+    if (stitch->processes == NULL) {
+        sky_count(stitch->counters, SKY_COUNT_process_message_unasked);
+        return;
+    }
+    sky_processes_take(stitch->processes, &process, root, stitch->counters);
+    *peer = process;
+}
+
+/* Reads a message; false when it is none of a request, which is counted. peer: of the connection it
+ * came by, NULL when it came with an answer. */
+static bool read_message(struct sky_stitch *stitch, void **peer, struct sky_text bytes,
                          struct sky_stitch_message *message)
 {
     switch (sky_stitch_message_read(bytes, message)) {
@@ -109,6 +124,13 @@ static bool read_message(struct sky_stitch *stitch, struct sky_text bytes,
     case SKY_STITCH_MESSAGE_VERSION:
         sky_count(stitch->counters, SKY_COUNT_stitch_message_version);
         return false;
+    case SKY_STITCH_MESSAGE_PROCESS:
+        if (peer != NULL)
+            take_word(stitch, peer, message->root);
+        else
+            sky_count(stitch->counters, SKY_COUNT_process_message_unasked);
+        sky_stitch_message_fini(message);
+        return false;
     case SKY_STITCH_MESSAGE_BAD:
         break;
     }
@@ -116,12 +138,12 @@ static bool read_message(struct sky_stitch *stitch, struct sky_text bytes,
     return false;
 }
 
-static void on_message(void *data, struct sky_text bytes)
+static void on_message(void *data, void **peer, struct sky_text bytes)
 {
     struct sky_stitch *stitch = data;
     struct sky_stitch_message message;
 
-    if (!read_message(stitch, bytes, &message))
+    if (!read_message(stitch, peer, bytes, &message))
         return;
     struct sky_stitch_entry *entry = sky_stitch_table_find(&stitch->table, message.segment);
     if (entry != NULL)
@@ -135,6 +157,13 @@ static void on_message(void *data, struct sky_text bytes)
         sky_stitch_hold_report(&stitch->hold, entry);
 }
 
+static void on_gone(void *data, void *peer)
+{
+    const struct sky_stitch *stitch = data;
+
+    sky_processes_leave(stitch->processes, peer);
+}
+
 static void open_channel(struct sky_stitch *stitch, h2o_context_t *ctx,
                          const struct sky_config *config, size_t worker_index)
 {
@@ -145,7 +174,7 @@ static void open_channel(struct sky_stitch *stitch, h2o_context_t *ctx,
     stitch->channel =
         sky_stitch_channel_new(ctx, stitch->channel_is_file ? setting : NULL,
                                config->stitch.group != NULL ? config->stitch.group : "",
-                               worker_index, stitch->counters, on_message, stitch);
+                               worker_index, stitch->counters, on_message, on_gone, stitch);
     if (stitch->channel == NULL)
         sky_count(stitch->counters, SKY_COUNT_stitch_channel_failed);
 }
@@ -162,6 +191,11 @@ struct sky_stitch *sky_stitch_new(h2o_context_t *ctx, const struct sky_config *c
     sky_stitch_hold_init(&stitch->hold, ctx, config, counters, &stitch->table);
     open_channel(stitch, ctx, config, worker_index);
     return stitch;
+}
+
+void sky_stitch_ask_processes(struct sky_stitch *stitch, struct sky_processes *processes)
+{
+    stitch->processes = processes;
 }
 
 struct sky_text sky_stitch_channel(const struct sky_stitch *stitch, bool upstream_is_local)
@@ -195,13 +229,16 @@ size_t sky_stitch_request_value(const struct sky_stitch *stitch, struct sky_id s
     char digits[20], hex[SKY_ID_HEX], mac[SKY_STITCH_MAC_HEX];
     struct sky_text t0 = format_time(t0_us, digits);
 
+    struct sky_text channel = sky_stitch_channel(stitch, upstream_is_local);
     char *end = append(dst, SKY_TEXT("1;"));
-    end = append(end, sky_stitch_channel(stitch, upstream_is_local));
+    end = append(end, channel);
     *end++ = ';';
     end = append(end, t0);
     *end++ = ';';
     if (will_report)
         *end++ = 's';
+    if (stitch->processes != NULL && channel.len > 1)
+        end = append(end, sky_processes_flags(stitch->processes));
     if (stitch->token == NULL)
         return (size_t)(end - dst);
     sky_id_format(segment, hex);
@@ -298,7 +335,7 @@ void sky_stitch_data(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
         sky_count(stitch->counters, SKY_COUNT_stitch_message_bad);
         return;
     }
-    if (!read_message(stitch, sky_text(bytes, (size_t)len), &message))
+    if (!read_message(stitch, NULL, sky_text(bytes, (size_t)len), &message))
         return;
     if (sky_stitch_same_id(message.segment, entry->segment))
         accept_message(stitch, entry, &message, (size_t)len);

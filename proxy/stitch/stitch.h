@@ -17,6 +17,7 @@
 #include "proxy/stitch/stitch_merge.h"
 #include "proxy/stitch/stitch_part.h"
 
+struct sky_processes;
 struct sky_stitch;
 struct sky_stitch_entry;
 struct sky_stitch_hold;
@@ -46,6 +47,10 @@ struct sky_stitch_entry {
  * for the stitch's life. Any thread, before the loop runs. */
 struct sky_stitch *sky_stitch_new(h2o_context_t *ctx, const struct sky_config *config,
                                   size_t worker_index, struct sky_counters *counters);
+
+/* sky_stitch_ask_processes: what processes say of themselves goes to `processes` from now on, and
+ * helpers are asked for it. Borrowed for the stitch's life. Before the first request. */
+void sky_stitch_ask_processes(struct sky_stitch *stitch, struct sky_processes *processes);
 
 /* sky_stitch_channel: the channel's address as sw8-stitch carries it for an upstream that is (or is
  * not) on this machine: "@name", "/path" or "-". Valid as long as the stitch. */

@@ -34,12 +34,14 @@
 struct connection {
     h2o_linklist_t link; /* of channel->connections */
     int fd;
+    void *peer; /* the owner's */
 };
 
 struct sky_stitch_channel {
     h2o_context_t *ctx;
     struct sky_counters *counters;
     sky_stitch_channel_fn *on_message;
+    sky_stitch_channel_gone_fn *on_gone;
     void *data;
     h2o_socket_t *watch; /* the epoll set, as the loop sees it; owns its descriptor */
     int epoll;
@@ -63,6 +65,8 @@ static void close_connection(struct sky_stitch_channel *channel, struct connecti
 {
     h2o_linklist_unlink(&connection->link);
     channel->connection_count--;
+    if (connection->peer != NULL)
+        channel->on_gone(channel->data, connection->peer);
     close(connection->fd); /* and out of the set: there is no other descriptor of it */
     free(connection);
 }
@@ -113,6 +117,7 @@ static void add_connection(struct sky_stitch_channel *channel, int fd)
         return;
     }
     connection->fd = fd;
+    connection->peer = NULL;
     connection->link = (h2o_linklist_t){NULL, NULL};
     h2o_linklist_insert(&channel->connections, &connection->link);
     channel->connection_count++;
@@ -152,7 +157,7 @@ static void read_message(struct sky_stitch_channel *channel, struct connection *
         return;
     }
     channel->wake_bytes += (size_t)len;
-    channel->on_message(channel->data, sky_text(channel->buffer, (size_t)len));
+    channel->on_message(channel->data, &connection->peer, sky_text(channel->buffer, (size_t)len));
 }
 
 bool sky_stitch_channel_poll(struct sky_stitch_channel *channel)
@@ -193,7 +198,8 @@ static bool start(struct sky_stitch_channel *channel)
 struct sky_stitch_channel *sky_stitch_channel_new(h2o_context_t *ctx, const char *directory,
                                                   const char *group, size_t worker_index,
                                                   struct sky_counters *counters,
-                                                  sky_stitch_channel_fn *on_message, void *data)
+                                                  sky_stitch_channel_fn *on_message,
+                                                  sky_stitch_channel_gone_fn *on_gone, void *data)
 {
     struct sky_stitch_channel *channel = h2o_mem_alloc(sizeof(*channel));
     channel->listener = sky_stitch_socket_listen(directory, group, worker_index, channel->address);
@@ -204,6 +210,7 @@ struct sky_stitch_channel *sky_stitch_channel_new(h2o_context_t *ctx, const char
     channel->ctx = ctx;
     channel->counters = counters;
     channel->on_message = on_message;
+    channel->on_gone = on_gone;
     channel->data = data;
     channel->watch = NULL;
     channel->rest = (h2o_timeout_entry_t){.cb = on_rested};

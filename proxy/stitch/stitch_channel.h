@@ -12,8 +12,11 @@
 struct sky_stitch_channel;
 
 /* Called for each message that came whole; the bytes are gone after it returns. It must not call
- * into the channel. */
-typedef void sky_stitch_channel_fn(void *data, struct sky_text message);
+ * into the channel. *peer is the callee's own, one a connection, NULL before the first message. */
+typedef void sky_stitch_channel_fn(void *data, void **peer, struct sky_text message);
+
+/* Called when a connection whose peer is not NULL is closed. */
+typedef void sky_stitch_channel_gone_fn(void *data, void *peer);
 
 /* sky_stitch_channel_new: opens the channel in a directory, or with an abstract name when directory
  * is NULL. group: name of the group that a socket file is given to, "" for none. NULL after one log
@@ -21,7 +24,8 @@ typedef void sky_stitch_channel_fn(void *data, struct sky_text message);
 struct sky_stitch_channel *sky_stitch_channel_new(h2o_context_t *ctx, const char *directory,
                                                   const char *group, size_t worker_index,
                                                   struct sky_counters *counters,
-                                                  sky_stitch_channel_fn *on_message, void *data);
+                                                  sky_stitch_channel_fn *on_message,
+                                                  sky_stitch_channel_gone_fn *on_gone, void *data);
 
 /* sky_stitch_channel_address: "@name" or "/path"; valid as long as the channel. */
 struct sky_text sky_stitch_channel_address(const struct sky_stitch_channel *channel);

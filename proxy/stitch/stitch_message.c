@@ -186,6 +186,9 @@ enum sky_stitch_message_result sky_stitch_message_read(struct sky_text bytes,
         json_decref(root);
         return SKY_STITCH_MESSAGE_VERSION;
     }
+    message->root = root;
+    if (json_object_get(root, "process") != NULL)
+        return SKY_STITCH_MESSAGE_PROCESS;
     const json_t *segment = json_object_get(root, "segment");
     if (!sky_id_parse(sky_text(json_string_value(segment), json_string_length(segment)),
                       &message->segment))
@@ -193,7 +196,6 @@ enum sky_stitch_message_result sky_stitch_message_read(struct sky_text bytes,
     int64_t seq = read_number(json_object_get(root, "seq"), -1, SKY_APP_MAX_PARTS, 0);
     if (seq < 0 || seq >= SKY_APP_MAX_PARTS)
         goto bad;
-    message->root = root;
     message->seq = (uint32_t)seq;
     /* One message is the rule, so one that does not say is the last. */
     message->last = !json_is_false(json_object_get(root, "last"));

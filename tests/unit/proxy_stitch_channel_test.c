@@ -16,6 +16,7 @@ struct received {
     unsigned count;
     size_t lens[MAX_RECEIVED];
     char firsts[MAX_RECEIVED];
+    unsigned strangers, gone; /* connections that spoke first, and that are closed */
 };
 
 struct channel_fixture {
@@ -24,12 +25,22 @@ struct channel_fixture {
     struct sky_stitch_channel *channel;
 };
 
-static void on_message(void *data, struct sky_text message)
+static void on_message(void *data, void **peer, struct sky_text message)
 {
     struct received *received = data;
     assert_true(received->count < MAX_RECEIVED);
     received->lens[received->count] = message.len;
     received->firsts[received->count++] = message.base[0];
+    if (*peer == NULL)
+        received->strangers++;
+    *peer = received;
+}
+
+static void on_gone(void *data, void *peer)
+{
+    struct received *received = data;
+    assert_ptr_equal(peer, received);
+    received->gone++;
 }
 
 static void start(struct channel_fixture *fixture, const char *directory, const char *group)
@@ -38,7 +49,7 @@ static void start(struct channel_fixture *fixture, const char *directory, const 
     fixture_loop_init(&fixture->loop);
     fixture->channel =
         sky_stitch_channel_new(&fixture->loop.ctx, directory, group, 7, &fixture->loop.counters,
-                               on_message, &fixture->received);
+                               on_message, on_gone, &fixture->received);
 }
 
 static void stop(struct channel_fixture *fixture)
@@ -105,6 +116,27 @@ static size_t entry_count(const char *directory)
         count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     closedir(dir);
     return count;
+}
+
+static void connections_are_told_apart(void **state)
+{
+    struct channel_fixture fixture;
+    (void)state;
+    start(&fixture, NULL, "");
+    int silent = connect_to(&fixture), first = connect_to(&fixture), second = connect_to(&fixture);
+    fixture_send(first, "a", 1);
+    fixture_send(first, "b", 1);
+    fixture_send(second, "c", 1);
+    fixture_turn(&fixture.loop);
+    assert_int_equal(fixture.received.count, 3);
+    assert_int_equal(fixture.received.strangers, 2);
+    close(silent);
+    close(first);
+    fixture_turn(&fixture.loop);
+    assert_int_equal(fixture.received.gone, 1);
+    stop(&fixture);
+    assert_int_equal(fixture.received.gone, 2);
+    close(second);
 }
 
 static void messages_keep_their_boundaries(void **state)
@@ -360,6 +392,7 @@ static void a_channel_that_cannot_be_had_is_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(connections_are_told_apart),
         cmocka_unit_test(messages_keep_their_boundaries),
         cmocka_unit_test(a_message_that_is_too_large_is_dropped_whole),
         cmocka_unit_test(a_helper_may_come_and_go),

@@ -27,6 +27,7 @@
 #include "proxy/route/route_rules.h"
 #include "proxy/trace/identity.h"
 #include "reporter/log.h"
+#include "reporter/spool/folder.h"
 
 static enum sky_protocol protocol_of(const struct sky_config *config)
 {
@@ -62,6 +63,12 @@ static struct sky_reporter *make_reporter(struct sky_server *server)
         .authentication = config->reporter.authentication,
         .tls = sky_config_backend_tls(config),
         .kafka = sky_config_kafka(config),
+        .drops_unclear = config->reporter.on_unclear == SKY_UNCLEAR_DROP,
+        .gzip = config->reporter.gzip,
+        .spool = {.path = config->reporter.spool.path,
+                  .max_bytes = config->reporter.spool.max,
+                  .rate_bytes = config->reporter.spool.rate,
+                  .sync = config->reporter.spool.sync},
         .service = config->agent.service,
         .instance = config->agent.instance,
         .properties = identity->properties,
@@ -349,7 +356,11 @@ static void warn_of_folders(const struct sky_config *config)
 int sky_server_check(const struct sky_config *config)
 {
     int status = 0;
+    char error[512];
     warn_of_folders(config);
+    if (config->reporter.spool.path[0] != '\0' &&
+        !sky_spool_folder_check(config->reporter.spool.path, error, sizeof(error)))
+        sky_log(SKY_LOG_WARN, "reporter.spool.path: %s", error);
     for (size_t i = 0; i < config->listener_count; ++i) {
         struct sky_tls *tls;
         if (open_tls(&config->listeners[i], &tls) != 0)

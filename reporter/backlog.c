@@ -29,6 +29,12 @@ void sky_backlog_take(struct sky_backlog *backlog, size_t max_count, size_t max_
     backlog->taken_bytes += batch->bytes;
 }
 
+void sky_backlog_pull(struct sky_backlog *backlog, size_t max_bytes, struct sky_packets *packets)
+{
+    while (backlog->queue.count > 0 && packets->bytes < max_bytes)
+        sky_packets_add(packets, sky_packets_shift(&backlog->queue));
+}
+
 static void settle(struct sky_backlog *backlog, const struct sky_packets *batch)
 {
     assert(backlog->taken_count >= batch->count);

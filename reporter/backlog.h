@@ -25,6 +25,10 @@ size_t sky_backlog_add(struct sky_backlog *backlog, struct sky_packet *packet);
 void sky_backlog_take(struct sky_backlog *backlog, size_t max_count, size_t max_bytes,
                       struct sky_packets *batch);
 
+/* sky_backlog_pull: moves the oldest of the queue behind those of `packets`, until they are
+ * max_bytes or more, or the queue is empty. They are not the backlog's any more. */
+void sky_backlog_pull(struct sky_backlog *backlog, size_t max_bytes, struct sky_packets *packets);
+
 /* sky_backlog_return: puts a batch back before everything else, to be sent again. */
 void sky_backlog_return(struct sky_backlog *backlog, struct sky_packets *batch);
 

@@ -78,6 +78,14 @@ static inline void sky_packets_prepend(struct sky_packets *packets, struct sky_p
     *front = (struct sky_packets){0};
 }
 
+/* sky_packets_append: moves all of `more` behind what is in `packets`; more is empty after. */
+static inline void sky_packets_append(struct sky_packets *packets, struct sky_packets *more)
+{
+    sky_packets_prepend(more, packets);
+    *packets = *more;
+    *more = (struct sky_packets){0};
+}
+
 /* sky_packets_free: frees all packets; the list is empty after. Returns how many there were. */
 static inline size_t sky_packets_free(struct sky_packets *packets)
 {

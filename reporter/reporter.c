@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread and what other threads may ask of it.
+/* The thread, from its making to its end.
  *
  * Happy path: wait (interval, or a worker at high water) -> drain rings and inbox -> local store,
  * backlog -> batches -> wait.
- * Failures: ring or inbox full, the pusher drops and counts; backlog full, the oldest goes; a
- * backend fails, see sender.c; stop with segments left at the deadline, they are counted and freed.
- */
+ * Failures: ring or inbox full, the pusher drops and counts; backlog full, the oldest goes, to the
+ * spool if there is one; a backend fails, see sender.c; stop with segments left at the deadline,
+ * they are counted and freed. */
 #include "reporter/reporter.h"
 
 #include <assert.h>
@@ -20,52 +20,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "reporter/backlog.h"
 #include "reporter/courier.h"
-#include "reporter/local.h"
-#include "reporter/log.h"
 #include "reporter/packets.h"
-#include "reporter/segment_json.h"
-#include "reporter/sender.h"
-#include "reporter/status.h"
-#include "reporter/tally.h"
+#include "reporter/reporter_parts.h"
 #include "reporter/transport.h"
 
 #define MIN_RING_SLOTS 1024
 #define MAX_RING_SLOTS 65536
 /* What a ring's slots are sized for. */
 #define USUAL_PACKET_BYTES 512
-
-struct sky_reporter {
-    struct sky_reporter_options options;
-    struct sky_ring **rings;
-    struct sky_local *local; /* NULL when off */
-    struct sky_courier *courier;
-    unsigned lacks; /* of the transport; all bits without one */
-    int wake_fd;
-    pthread_t thread;
-    bool is_started, is_stopped;
-    struct sky_tally tally;
-    struct sky_status status;
-    _Atomic uint64_t backlog_segments, backlog_bytes; /* of own.backlog, for others to read */
-    /* Of the thread alone. */
-    struct {
-        struct sky_backlog backlog;
-        struct sky_sender *sender; /* NULL: the local store is all there is */
-        int64_t next_tick_ms;
-        struct sky_log_limit full_limit;
-    } own;
-    /* Under the lock. */
-    struct {
-        pthread_mutex_t lock;
-        struct sky_packets inbox;
-        size_t inbox_max_bytes;
-        uint64_t submitted, refused, late;
-        bool is_closed;
-    } shared;
-    _Atomic bool is_stopping;
-    int64_t stop_at_ms; /* written before is_stopping */
-};
 
 static int64_t now_ms(void)
 {
@@ -76,7 +39,8 @@ static int64_t now_ms(void)
 }
 
 /* Memory: an eighth is the rings', a sixteenth the inbox's and the courier's each, the rest the
- * backlog's. */
+ * backlog's. With a spool an eighth is of what waits to be written, and an eighth of what moves
+ * there and back. */
 
 static size_t ring_bytes(const struct sky_reporter_options *options)
 {
@@ -93,10 +57,17 @@ static size_t courier_bytes(const struct sky_reporter_options *options)
     return options->memory_bytes / 16;
 }
 
+static bool has_spool(const struct sky_reporter_options *options)
+{
+    return options->spool.path != NULL && options->spool.path[0] != '\0';
+}
+
 static size_t backlog_bytes(const struct sky_reporter_options *options)
 {
-    return options->memory_bytes - options->memory_bytes / 8 - inbox_bytes(options) -
-           courier_bytes(options);
+    size_t bytes = options->memory_bytes - options->memory_bytes / 8 - inbox_bytes(options) -
+                   courier_bytes(options);
+
+    return has_spool(options) ? bytes - options->memory_bytes / 4 : bytes;
 }
 
 static size_t ring_slots(size_t bytes)
@@ -129,6 +100,7 @@ static bool make_sender(struct sky_reporter *reporter, const struct sky_transpor
         .options = &reporter->options,
         .ops = ops,
         .backlog = &reporter->own.backlog,
+        .readback = &reporter->own.spill.readback,
         .tally = &reporter->tally,
         .status = &reporter->status,
         .now_ms = now_ms,
@@ -137,6 +109,35 @@ static bool make_sender(struct sky_reporter *reporter, const struct sky_transpor
 
     reporter->own.sender = sky_sender_new(&parts);
     return reporter->own.sender != NULL;
+}
+
+static void wake(void *reporter)
+{
+    sky_reporter_wake(reporter);
+}
+
+static bool make_spool(struct sky_reporter *reporter)
+{
+    const struct sky_reporter_options *options = &reporter->options;
+    size_t part = options->memory_bytes / 32;
+
+    reporter->own.spill.live = &reporter->own.backlog;
+    if (!has_spool(options))
+        return true;
+    reporter->spool = sky_spool_new(&(struct sky_spool_settings){
+        .path = options->spool.path,
+        .max_bytes = options->spool.max_bytes,
+        .pending_bytes = options->memory_bytes / 8,
+        .chunk_bytes = part < options->batch_bytes ? part : options->batch_bytes,
+        .sync = options->spool.sync,
+        .maker_count = options->worker_count + 1,
+        .wake = wake,
+        .wake_argument = reporter,
+    });
+    reporter->own.spill.spool = reporter->spool;
+    reporter->own.spill.move_bytes = part;
+    reporter->own.spill.rate_bytes = options->spool.rate_bytes;
+    return reporter->spool != NULL;
 }
 
 static bool make_parts(struct sky_reporter *reporter, const struct sky_transport_ops *ops)
@@ -155,7 +156,7 @@ static bool make_parts(struct sky_reporter *reporter, const struct sky_transport
         if (reporter->local == NULL)
             return false;
     }
-    return ops == NULL || make_sender(reporter, ops);
+    return ops == NULL || (make_spool(reporter) && make_sender(reporter, ops));
 }
 
 struct sky_reporter *sky_reporter_new_with(const struct sky_reporter_options *options,
@@ -167,8 +168,8 @@ struct sky_reporter *sky_reporter_new_with(const struct sky_reporter_options *op
         return NULL;
     reporter->options = *options;
     reporter->own.backlog.max_bytes = backlog_bytes(options);
-    reporter->shared.inbox_max_bytes = inbox_bytes(options);
-    pthread_mutex_init(&reporter->shared.lock, NULL);
+    sky_inbox_init(&reporter->inbox, inbox_bytes(options));
+    sky_tally_init(&reporter->tally);
     sky_status_init(&reporter->status);
     if (make_parts(reporter, ops))
         return reporter;
@@ -202,6 +203,7 @@ static struct sky_packet *copy_packet(const struct sky_packet *packet)
 
 static void take(struct sky_reporter *reporter, struct sky_packet *packet)
 {
+    reporter->own.taken++;
     if (reporter->own.sender == NULL) {
         sky_local_store(reporter->local, packet);
         sky_tally_add(&reporter->tally, SKY_TALLY_confirmed, 1);
@@ -210,6 +212,8 @@ static void take(struct sky_reporter *reporter, struct sky_packet *packet)
     struct sky_packet *copy = reporter->local != NULL ? copy_packet(packet) : NULL;
     if (copy != NULL)
         sky_local_store(reporter->local, copy);
+    if (sky_spill_is_due(&reporter->own.spill))
+        sky_spill_relieve(&reporter->own.spill);
     size_t dropped = sky_backlog_add(&reporter->own.backlog, packet);
     if (dropped == 0)
         return;
@@ -231,22 +235,37 @@ static void drain(struct sky_reporter *reporter)
             take(reporter, packet);
         }
     }
-    pthread_mutex_lock(&reporter->shared.lock);
-    struct sky_packets inbox = reporter->shared.inbox;
-    reporter->shared.inbox = (struct sky_packets){0};
-    pthread_mutex_unlock(&reporter->shared.lock);
+    struct sky_packets inbox = sky_inbox_empty(&reporter->inbox);
     while ((packet = sky_packets_shift(&inbox)) != NULL)
         take(reporter, packet);
     sky_courier_gather(reporter->courier);
 }
 
+/* Once the spool is open, the makers keep their counts where a kill does not take them. */
+static void mirror(struct sky_reporter *reporter)
+{
+    struct sky_page *page = reporter->spool != NULL ? sky_spool_page(reporter->spool) : NULL;
+
+    if (page == reporter->own.mirrored)
+        return;
+    reporter->own.mirrored = page;
+    size_t i = 0;
+    for (; i < reporter->options.worker_count; i++)
+        sky_ring_mirror(reporter->rings[i], &page->made[i].value);
+    sky_inbox_mirror(&reporter->inbox, &page->made[i].value);
+}
+
 static void publish(struct sky_reporter *reporter)
 {
     const struct sky_backlog *backlog = &reporter->own.backlog;
+    const struct sky_backlog *readback = &reporter->own.spill.readback;
 
-    atomic_store_explicit(&reporter->backlog_segments, sky_backlog_count(backlog),
+    sky_spill_publish(&reporter->own.spill, reporter->own.taken);
+    atomic_store_explicit(&reporter->backlog_segments,
+                          sky_backlog_count(backlog) + sky_backlog_count(readback),
                           memory_order_relaxed);
-    atomic_store_explicit(&reporter->backlog_bytes, sky_backlog_bytes(backlog),
+    atomic_store_explicit(&reporter->backlog_bytes,
+                          sky_backlog_bytes(backlog) + sky_backlog_bytes(readback),
                           memory_order_relaxed);
 }
 
@@ -297,6 +316,9 @@ static void work(struct sky_reporter *reporter)
         if (sender != NULL) {
             if (is_tick)
                 sky_sender_flush(sender);
+            mirror(reporter);
+            int64_t take_ms = sky_spill_run(&reporter->own.spill, sky_sender_is_up(sender), now);
+            until_ms = take_ms < until_ms ? take_ms : until_ms;
             int64_t next_ms = sky_sender_run(sender);
             until_ms = next_ms < until_ms ? next_ms : until_ms;
         }
@@ -304,27 +326,40 @@ static void work(struct sky_reporter *reporter)
     }
 }
 
-/* Sends what is left while there is time, and counts what remains. */
+/* With a spool only as long as a backend may still answer, and half of the time. */
+static void send_left(struct sky_reporter *reporter)
+{
+    struct sky_sender *sender = reporter->own.sender;
+    int64_t until_ms = reporter->stop_at_ms;
+
+    if (reporter->spool != NULL)
+        until_ms -= (until_ms - now_ms()) / 2;
+    sky_sender_finish(sender);
+    while (
+        (sky_backlog_count(&reporter->own.backlog) > 0 || sky_sender_waits_for_records(sender)) &&
+        now_ms() < until_ms && (reporter->spool == NULL || !sky_sender_is_away(sender))) {
+        int64_t next_ms = sky_sender_run(sender);
+        wait_until(reporter, next_ms < until_ms ? next_ms : until_ms);
+    }
+}
+
+/* Sends what is left while there is time, spools what remains, and counts what is lost. */
 static void finish(struct sky_reporter *reporter)
 {
-    struct sky_backlog *backlog = &reporter->own.backlog;
-
     drain(reporter);
     if (reporter->own.sender == NULL)
         return;
-    sky_sender_finish(reporter->own.sender);
-    while ((sky_backlog_count(backlog) > 0 || sky_sender_waits_for_records(reporter->own.sender)) &&
-           now_ms() < reporter->stop_at_ms) {
-        int64_t next_ms = sky_sender_run(reporter->own.sender);
-        wait_until(reporter, next_ms < reporter->stop_at_ms ? next_ms : reporter->stop_at_ms);
-    }
+    send_left(reporter);
     sky_sender_destroy(reporter->own.sender);
     reporter->own.sender = NULL;
     sky_courier_give_up(reporter->courier);
-    size_t left = sky_packets_free(&backlog->queue);
-    sky_tally_add(&reporter->tally, SKY_TALLY_dropped_stop, left);
-    if (left > 0)
-        sky_log(SKY_LOG_WARN, "reporter: %zu segments were still unsent at the deadline", left);
+    size_t left = sky_backlog_count(&reporter->own.backlog);
+    size_t lost = sky_spill_stop(&reporter->own.spill, reporter->own.taken, reporter->stop_at_ms);
+    sky_tally_add(&reporter->tally, SKY_TALLY_dropped_stop, lost);
+    if (left > lost)
+        sky_log(SKY_LOG_INFO, "reporter: %zu segments are kept in the spool", left - lost);
+    if (lost > 0)
+        sky_log(SKY_LOG_WARN, "reporter: %zu segments were still unsent at the deadline", lost);
     publish(reporter);
 }
 
@@ -340,21 +375,18 @@ int sky_reporter_start(struct sky_reporter *reporter)
 {
     sigset_t all, before;
 
+    int error = reporter->spool != NULL ? sky_spool_start(reporter->spool) : 0;
+    if (error != 0)
+        return error;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&reporter->thread, NULL, run, reporter);
+    error = pthread_create(&reporter->thread, NULL, run, reporter);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error == 0) {
         pthread_setname_np(reporter->thread, "sky-reporter");
         reporter->is_started = true;
     }
     return error;
-}
-
-struct sky_ring *sky_reporter_ring(struct sky_reporter *reporter, size_t worker)
-{
-    assert(worker < reporter->options.worker_count);
-    return reporter->rings[worker];
 }
 
 void sky_reporter_wake(struct sky_reporter *reporter)
@@ -366,81 +398,11 @@ void sky_reporter_wake(struct sky_reporter *reporter)
     (void)written;
 }
 
-void sky_reporter_submit(struct sky_reporter *reporter, struct sky_packet *packet)
-{
-    bool is_taken = false;
-
-    pthread_mutex_lock(&reporter->shared.lock);
-    reporter->shared.submitted++;
-    if (reporter->shared.is_closed)
-        reporter->shared.late++;
-    else if (reporter->shared.inbox.bytes + sky_packet_cost(packet) >
-             reporter->shared.inbox_max_bytes)
-        reporter->shared.refused++;
-    else
-        is_taken = true;
-    if (is_taken)
-        sky_packets_add(&reporter->shared.inbox, packet);
-    bool is_high = reporter->shared.inbox.bytes > reporter->shared.inbox_max_bytes / 2;
-    pthread_mutex_unlock(&reporter->shared.lock);
-    if (!is_taken)
-        free(packet);
-    if (is_high)
-        sky_reporter_wake(reporter);
-}
-
-bool sky_reporter_takes(const struct sky_reporter *reporter, enum sky_packet_kind kind)
-{
-    return (reporter->lacks >> sky_call_of(kind) & 1) == 0;
-}
-
-void sky_reporter_offer(struct sky_reporter *reporter, struct sky_packet *packet)
-{
-    assert(packet->kind != SKY_PACKET_SEGMENT);
-    if (sky_courier_offer(reporter->courier, packet))
-        sky_reporter_wake(reporter);
-}
-
-void sky_reporter_counters(struct sky_reporter *reporter, struct sky_reporter_counters *counters)
-{
-    *counters = (struct sky_reporter_counters){0};
-#define SKY_COUNTER(name, metric, labels, help) \
-    counters->name = sky_tally_read(&reporter->tally, SKY_TALLY_##name);
-#include "reporter/reporter_counters.def"
-#undef SKY_COUNTER
-    for (size_t i = 0; i < reporter->options.worker_count; i++) {
-        size_t refused = sky_ring_refused(reporter->rings[i]);
-        counters->segments += sky_ring_pushed(reporter->rings[i]) + refused;
-        counters->dropped_ring += refused;
-    }
-    sky_courier_add_counts(reporter->courier, counters);
-    pthread_mutex_lock(&reporter->shared.lock);
-    counters->segments += reporter->shared.submitted;
-    counters->dropped_ring += reporter->shared.refused;
-    counters->dropped_stop += reporter->shared.late;
-    pthread_mutex_unlock(&reporter->shared.lock);
-    counters->backlog_segments =
-        atomic_load_explicit(&reporter->backlog_segments, memory_order_relaxed);
-    counters->backlog_bytes = atomic_load_explicit(&reporter->backlog_bytes, memory_order_relaxed);
-    pthread_mutex_lock(&reporter->status.lock);
-    counters->connected = reporter->status.is_connected;
-    memcpy(counters->last_error, reporter->status.last_error, sizeof(counters->last_error));
-    pthread_mutex_unlock(&reporter->status.lock);
-    if (reporter->local == NULL)
-        return;
-    struct sky_local_totals totals = sky_local_totals(reporter->local);
-    counters->local_segments = totals.segments;
-    counters->local_bytes = totals.bytes;
-    counters->local_evicted = totals.evicted;
-}
-
 void sky_reporter_stop(struct sky_reporter *reporter, uint32_t deadline_ms)
 {
     if (reporter->is_stopped)
         return;
-    pthread_mutex_lock(&reporter->shared.lock);
-    reporter->shared.is_closed = true;
-    pthread_mutex_unlock(&reporter->shared.lock);
+    sky_inbox_close(&reporter->inbox);
     reporter->is_stopped = true;
     reporter->stop_at_ms = now_ms() + deadline_ms;
     atomic_store_explicit(&reporter->is_stopping, true, memory_order_release);
@@ -462,35 +424,12 @@ void sky_reporter_destroy(struct sky_reporter *reporter)
     sky_sender_destroy(reporter->own.sender);
     sky_courier_destroy(reporter->courier);
     sky_packets_free(&reporter->own.backlog.queue);
-    sky_packets_free(&reporter->shared.inbox);
+    sky_packets_free(&reporter->own.spill.readback.queue);
+    sky_spool_destroy(reporter->spool);
+    sky_inbox_fini(&reporter->inbox);
     sky_local_destroy(reporter->local);
     if (reporter->wake_fd >= 0)
         close(reporter->wake_fd);
-    pthread_mutex_destroy(&reporter->shared.lock);
     sky_status_fini(&reporter->status);
     free(reporter);
-}
-
-char *sky_reporter_traces_json(struct sky_reporter *reporter, size_t limit)
-{
-    return reporter->local != NULL ? sky_local_traces(reporter->local, limit) : NULL;
-}
-
-char *sky_reporter_trace_json(struct sky_reporter *reporter, struct sky_text trace_id)
-{
-    return reporter->local != NULL ? sky_local_trace(reporter->local, trace_id) : NULL;
-}
-
-int sky_reporter_accept_json(struct sky_reporter *reporter, struct sky_text body, char *error,
-                             size_t error_size)
-{
-    struct sky_packets segments = {0};
-    struct sky_packet *packet;
-
-    if (!sky_segments_from_json(body, &segments, error, error_size))
-        return -1;
-    int count = (int)segments.count;
-    while ((packet = sky_packets_shift(&segments)) != NULL)
-        sky_reporter_submit(reporter, packet);
-    return count;
 }

@@ -11,8 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "reporter/histogram.h"
 #include "reporter/ring.h"
 #include "reporter/segment.h"
+#include "reporter/spool/spool.h"
 
 enum sky_protocol { SKY_PROTOCOL_LOCAL, SKY_PROTOCOL_GRPC, SKY_PROTOCOL_HTTP, SKY_PROTOCOL_KAFKA };
 
@@ -39,6 +41,14 @@ struct sky_kafka {
 
 struct sky_reporter;
 
+/* Files for what memory does not hold; not with SKY_PROTOCOL_LOCAL. */
+struct sky_spool_options {
+    const char *path;    /* the folder; NULL and "" for none */
+    uint64_t max_bytes;  /* of all its files; the oldest go */
+    uint64_t rate_bytes; /* sent from it in a second; 0: no limit */
+    enum sky_spool_sync sync;
+};
+
 /* All pointers are borrowed for the reporter's whole life. */
 struct sky_reporter_options {
     enum sky_protocol protocol;
@@ -47,7 +57,10 @@ struct sky_reporter_options {
     size_t backend_count;
     const char *authentication; /* token, "" for none */
     struct sky_backend_tls tls;
+    bool drops_unclear; /* what was sent in a call that ended without an answer; else sent again */
+    bool gzip;          /* gRPC messages are compressed */
     struct sky_kafka kafka;
+    struct sky_spool_options spool;
     const char *service, *instance;
     const struct sky_property *properties;
     size_t property_count;
@@ -71,6 +84,9 @@ struct sky_reporter_counters {
 #include "reporter/reporter_counters.def"
 #undef SKY_COUNTER
     uint64_t backlog_segments, backlog_bytes; /* gauges: not yet confirmed, without the rings */
+    uint64_t spool_segments, spool_bytes;     /* gauges */
+    bool spool_ready;                         /* the folder is open and the disk takes writes */
+    struct sky_histogram_values batch_segments, call_ms; /* of calls with segments */
     uint64_t local_segments, local_bytes;
     bool connected; /* the backend in use answered last time, whatever it said of the segments */
     char last_error[256]; /* of a call, "" when none; NUL-terminated */
@@ -107,7 +123,9 @@ void sky_reporter_offer(struct sky_reporter *reporter, struct sky_packet *packet
 void sky_reporter_counters(struct sky_reporter *reporter, struct sky_reporter_counters *counters);
 
 /* sky_reporter_stop: drains the rings, sends what is held until deadline_ms has passed, counts the
- * rest as dropped (reason stop), ends and joins the thread. The workers must not push any more. */
+ * rest as dropped (reason stop), ends and joins the thread. With a spool what is left after half of
+ * that time goes into it, and all of it at once when no backend answers. The workers must not push
+ * any more. */
 void sky_reporter_stop(struct sky_reporter *reporter, uint32_t deadline_ms);
 
 void sky_reporter_destroy(struct sky_reporter *reporter);

@@ -26,6 +26,7 @@ struct sky_ring {
     size_t pushed_bytes;
     size_t popped_seen, popped_bytes_seen;
     bool is_high; /* as of the last question */
+    _Atomic(_Atomic uint64_t *) mirror;
     /* Written by the consumer alone. */
     alignas(CACHE_LINE) _Atomic size_t popped;
     _Atomic size_t popped_bytes;
@@ -90,7 +91,21 @@ bool sky_ring_push(struct sky_ring *ring, struct sky_packet *packet)
     ring->slots[pushed & (ring->slot_count - 1)] = packet;
     ring->pushed_bytes += cost;
     atomic_store_explicit(&ring->pushed, pushed + 1, memory_order_release);
+    _Atomic uint64_t *mirror = atomic_load_explicit(&ring->mirror, memory_order_acquire);
+    if (mirror != NULL)
+        atomic_store_explicit(mirror, pushed + 1, memory_order_relaxed);
     return true;
+}
+
+/* The exchange fails when the producer has stored a newer number meanwhile. One that is pushing
+ * just now may be missed until it pushes again. */
+void sky_ring_mirror(struct sky_ring *ring, _Atomic uint64_t *count)
+{
+    uint64_t none = 0;
+
+    atomic_store(&ring->mirror, count);
+    if (count != NULL)
+        atomic_compare_exchange_strong(count, &none, atomic_load(&ring->pushed));
 }
 
 struct sky_packet *sky_ring_pop(struct sky_ring *ring)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "reporter/segment.h"
 
@@ -28,6 +29,10 @@ struct sky_packet *sky_ring_pop(struct sky_ring *ring);
 /* sky_ring_high_water: true once when the ring has become half full since it was last drained: the
  * producer then wakes the reporter. Producer's thread only. */
 bool sky_ring_high_water(struct sky_ring *ring);
+
+/* sky_ring_mirror: from now on the number of packets pushed is kept in *count too, which outlives
+ * the ring; NULL: no more. Any one thread. */
+void sky_ring_mirror(struct sky_ring *ring, _Atomic uint64_t *count);
 
 /* Totals, any thread: packets pushed, packets refused because the ring was full. */
 size_t sky_ring_pushed(const struct sky_ring *ring);

@@ -8,7 +8,8 @@
  * - denied, unsupported: the same with a long pause, and a line in the log that says what to do.
  * - memory is out: as unavailable.
  * - a transport heard of single segments: those are settled, and the outcome is of the others.
- * A batch that was answered in no clear way is sent again: twice counted beats lost. */
+ * A batch that was sent and not answered may have arrived: it is sent again, or dropped when
+ * reporter.on_unclear says so. */
 #include "reporter/sender.h"
 
 #include <assert.h>
@@ -31,9 +32,18 @@
 #define MAX_HALVINGS 64
 #define HALVINGS_PER_S 10
 
+/* Where batches come from. */
+struct source {
+    struct sky_backlog *backlog;
+    /* The first so many of it have poison among them, as far as known. */
+    size_t suspect_count;
+};
+
 struct slot {
     struct sky_call call;
     struct sky_sender *sender;
+    struct source *source; /* of the call's segments */
+    int64_t started_ms;
     bool is_busy;
     bool is_probe; /* whether the preferred backend works again: tells nothing of the current one */
     unsigned epoch; /* of the backends, at start */
@@ -46,8 +56,7 @@ struct sky_sender {
     struct slot slots[MAX_CALLS]; /* the first is for the heartbeat */
     size_t batch_bytes;           /* now; halved when late */
     size_t most_batch_bytes;
-    /* The first so many of the backlog have poison among them, as far as known. */
-    size_t suspect_count;
+    struct source live, readback;
     unsigned halvings;
     int64_t halvings_at_ms; /* when `halvings` was last topped up */
     bool is_flushing, is_finishing;
@@ -100,6 +109,8 @@ struct sky_sender *sky_sender_new(const struct sky_sender_parts *parts)
     assert(parts->options->backend_count > 0);
     sender->parts = *parts;
     sender->batch_bytes = sender->most_batch_bytes = fit_batch(parts);
+    sender->live.backlog = parts->backlog;
+    sender->readback.backlog = parts->readback;
     sender->halvings = MAX_HALVINGS;
     sender->halvings_at_ms = sender->next_beat_ms = parts->now_ms();
     sky_standing_init(&sender->standing, parts->options->backends, parts->options->backend_count);
@@ -154,52 +165,69 @@ static void note_failure(struct sky_sender *sender, const struct slot *slot)
 
 /* What becomes of a batch. */
 
-static void settle_confirmed(struct sky_sender *sender, struct sky_packets *batch)
+static void settle_confirmed(struct slot *slot, struct sky_packets *batch)
 {
-    size_t count = sky_backlog_release(sender->parts.backlog, batch);
+    struct sky_sender *sender = slot->sender;
+    size_t count = sky_backlog_release(slot->source->backlog, batch);
 
     sky_tally_add(sender->parts.tally, SKY_TALLY_confirmed, count);
-    sender->suspect_count -= smaller(count, sender->suspect_count);
+    slot->source->suspect_count -= smaller(count, slot->source->suspect_count);
     sender->batch_bytes = smaller(sender->batch_bytes + sender->most_batch_bytes / GROWTH_STEPS,
                                   sender->most_batch_bytes);
 }
 
-static void drop_refused(struct sky_sender *sender, const struct sky_call *call,
-                         struct sky_packets *refused)
+static void drop_refused(struct slot *slot, struct sky_packets *refused)
 {
-    size_t count = sky_backlog_release(sender->parts.backlog, refused);
+    struct sky_sender *sender = slot->sender;
+    size_t count = sky_backlog_release(slot->source->backlog, refused);
 
     sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_refused, count);
     sky_log_limited(&sender->refused_limit, SKY_LOG_WARN, "reporter: %s refused %zu segment(s): %s",
-                    backend_name(sender, call->backend), count, call->error);
+                    backend_name(sender, slot->call.backend), count, slot->call.error);
 }
 
-static void settle_refused(struct sky_sender *sender, struct sky_call *call)
+static void settle_refused(struct slot *slot)
 {
-    size_t count = call->packets.count;
+    struct sky_packets *packets = &slot->call.packets;
 
-    if (count > 1 && take_halving(sender)) {
-        sender->suspect_count = count;
-        sky_backlog_return(sender->parts.backlog, &call->packets);
+    if (packets->count > 1 && take_halving(slot->sender)) {
+        slot->source->suspect_count = packets->count;
+        sky_backlog_return(slot->source->backlog, packets);
         return;
     }
-    sender->suspect_count = 0;
-    drop_refused(sender, call, &call->packets);
+    slot->source->suspect_count = 0;
+    drop_refused(slot, packets);
 }
 
-static void settle_single(struct sky_sender *sender, struct sky_call *call)
+static void settle_single(struct slot *slot)
 {
-    if (call->confirmed.count > 0)
-        settle_confirmed(sender, &call->confirmed);
-    if (call->refused.count > 0)
-        drop_refused(sender, call, &call->refused);
+    if (slot->call.confirmed.count > 0)
+        settle_confirmed(slot, &slot->call.confirmed);
+    if (slot->call.refused.count > 0)
+        drop_refused(slot, &slot->call.refused);
 }
 
-static void settle_kept(struct sky_sender *sender, struct sky_call *call)
+static void settle_kept(struct slot *slot)
 {
-    sky_backlog_return(sender->parts.backlog, &call->packets);
-    if (call->outcome == SKY_OUTCOME_LATE && sender->batch_bytes / 2 >= MIN_BATCH_BYTES)
+    struct sky_sender *sender = slot->sender;
+    struct sky_backlog *backlog = slot->source->backlog;
+
+    if (slot->call.outcome == SKY_OUTCOME_LATE && sender->batch_bytes / 2 >= MIN_BATCH_BYTES)
         sender->batch_bytes /= 2;
+    if (slot->call.is_unclear && sender->parts.options->drops_unclear)
+        sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_unclear,
+                      sky_backlog_release(backlog, &slot->call.packets));
+    else
+        sky_backlog_return(backlog, &slot->call.packets);
+}
+
+static void measure(const struct slot *slot)
+{
+    const struct sky_sender *sender = slot->sender;
+
+    sky_histogram_add(&sender->parts.tally->batch_segments, slot->call.packets.count);
+    sky_histogram_add(&sender->parts.tally->call_ms,
+                      (uint64_t)(sender->parts.now_ms() - slot->started_ms));
 }
 
 static void on_batch_done(struct sky_call *call)
@@ -209,19 +237,20 @@ static void on_batch_done(struct sky_call *call)
 
     slot->is_busy = false;
     sky_standing_count(&sender->standing, call);
-    settle_single(sender, call);
+    measure(slot);
+    settle_single(slot);
     switch (call->outcome) {
     case SKY_OUTCOME_CONFIRMED:
         sky_standing_answered(&sender->standing, call, slot->epoch);
-        settle_confirmed(sender, &call->packets);
+        settle_confirmed(slot, &call->packets);
         break;
     case SKY_OUTCOME_REFUSED:
         sky_standing_answered(&sender->standing, call, slot->epoch);
-        settle_refused(sender, call);
+        settle_refused(slot);
         break;
     default:
         note_failure(sender, slot);
-        settle_kept(sender, call);
+        settle_kept(slot);
     }
 }
 
@@ -306,6 +335,7 @@ static bool start(struct sky_sender *sender, struct slot *slot)
 {
     slot->call.owner = slot;
     slot->epoch = sender->standing.backends.epoch;
+    slot->started_ms = sender->parts.now_ms();
     slot->is_busy = sender->parts.ops->start(sender->transport, &slot->call);
     if (slot->is_busy)
         return true;
@@ -365,35 +395,47 @@ static struct slot *free_slot(struct sky_sender *sender)
     return NULL;
 }
 
-static bool has_batch(const struct sky_sender *sender)
+static bool has_live_batch(const struct sky_sender *sender)
 {
     const struct sky_packets *queue = &sender->parts.backlog->queue;
 
-    return queue->count > 0 && (sender->is_flushing || sender->suspect_count > 0 ||
+    return queue->count > 0 && (sender->is_flushing || sender->live.suspect_count > 0 ||
                                 queue->bytes >= sender->batch_bytes);
+}
+
+/* What is to be sent now; NULL when nothing is. */
+static struct source *choose_source(struct sky_sender *sender)
+{
+    if (has_live_batch(sender))
+        return &sender->live;
+    if (!sender->is_finishing && sender->parts.readback->queue.count > 0)
+        return &sender->readback;
+    return NULL;
 }
 
 /* false when no batch could start. */
 static bool start_batch(struct sky_sender *sender)
 {
     struct slot *slot = free_slot(sender);
+    struct source *source = choose_source(sender);
 
-    if (slot == NULL || !has_batch(sender) || !may_call(sender))
+    if (slot == NULL || source == NULL || !may_call(sender))
         return false;
     /* The search for poison goes one step at a time. */
-    if (sender->suspect_count > 0 && busy_batches(sender) > 0)
+    if (source->suspect_count > 0 && busy_batches(sender) > 0)
         return false;
     size_t most = SIZE_MAX;
-    if (sender->suspect_count > 0)
-        most = sender->suspect_count > 1 ? sender->suspect_count / 2 : 1;
+    if (source->suspect_count > 0)
+        most = source->suspect_count > 1 ? source->suspect_count / 2 : 1;
     slot->is_probe = false;
+    slot->source = source;
     slot->call = (struct sky_call){.kind = SKY_CALL_SEGMENTS,
                                    .backend = sender->standing.backends.current,
                                    .done = on_batch_done};
-    sky_backlog_take(sender->parts.backlog, most, sender->batch_bytes, &slot->call.packets);
+    sky_backlog_take(source->backlog, most, sender->batch_bytes, &slot->call.packets);
     if (start(sender, slot))
         return true;
-    sky_backlog_return(sender->parts.backlog, &slot->call.packets);
+    sky_backlog_return(source->backlog, &slot->call.packets);
     return false;
 }
 
@@ -428,6 +470,16 @@ bool sky_sender_wait(struct sky_sender *sender, int wake_fd, int timeout_ms)
     return sender->parts.ops->wait(sender->transport, wake_fd, timeout_ms);
 }
 
+bool sky_sender_is_up(const struct sky_sender *sender)
+{
+    return sender->standing.backends.is_up;
+}
+
+bool sky_sender_is_away(const struct sky_sender *sender)
+{
+    return sky_standing_is_away(&sender->standing);
+}
+
 void sky_sender_destroy(struct sky_sender *sender)
 {
     if (sender == NULL)
@@ -439,8 +491,8 @@ void sky_sender_destroy(struct sky_sender *sender)
         sender->parts.ops->cancel(sender->transport, &slot->call);
         if (slot->call.kind != SKY_CALL_SEGMENTS)
             continue;
-        settle_single(sender, &slot->call);
-        sky_backlog_return(sender->parts.backlog, &slot->call.packets);
+        settle_single(slot);
+        sky_backlog_return(slot->source->backlog, &slot->call.packets);
     }
     if (sender->parts.courier != NULL)
         sky_courier_detach(sender->parts.courier);

@@ -18,6 +18,8 @@ struct sky_sender_parts {
     const struct sky_reporter_options *options; /* at least one backend */
     const struct sky_transport_ops *ops;
     struct sky_backlog *backlog;
+    struct sky_backlog
+        *readback; /* from the spool: sent as they are there, and after the backlog */
     struct sky_tally *tally;
     struct sky_status *status;
     int64_t (*now_ms)(void);     /* monotonic */
@@ -44,10 +46,17 @@ bool sky_sender_waits_for_records(const struct sky_sender *sender);
 /* sky_sender_wait: moves calls on, at most that long. Returns whether wake_fd is readable. */
 bool sky_sender_wait(struct sky_sender *sender, int wake_fd, int timeout_ms);
 
-/* sky_sender_finish: from now on only segments and records are sent, at once, and all of them. */
+/* sky_sender_is_up: a backend answered the last call. */
+bool sky_sender_is_up(const struct sky_sender *sender);
+
+/* sky_sender_is_away: calls fail, and none has been answered since. */
+bool sky_sender_is_away(const struct sky_sender *sender);
+
+/* sky_sender_finish: from now on only segments of the backlog and records are sent, at once, and
+ * all of them. */
 void sky_sender_finish(struct sky_sender *sender);
 
-/* sky_sender_destroy: ends calls under way; their segments are in the backlog again. */
+/* sky_sender_destroy: ends calls under way; their segments are where they came from again. */
 void sky_sender_destroy(struct sky_sender *sender);
 
 #endif

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "reporter/histogram.h"
+
 enum sky_tally_row {
 #define SKY_COUNTER(name, metric, labels, help) SKY_TALLY_##name,
 #include "reporter/reporter_counters.def"
@@ -15,7 +17,19 @@ enum sky_tally_row {
 
 struct sky_tally {
     _Atomic uint64_t rows[SKY_TALLY_COUNT];
+    struct sky_histogram batch_segments, call_ms; /* of calls with segments */
 };
+
+/* sky_tally_init: all zero. */
+static inline void sky_tally_init(struct sky_tally *tally)
+{
+    static const uint64_t segments[SKY_HISTOGRAM_BOUNDS] = {
+        1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 300000};
+    static const uint64_t ms[SKY_HISTOGRAM_BOUNDS] = {5,   10,   25,   50,   100,   250,
+                                                      500, 1000, 2500, 5000, 10000, 30000};
+
+    *tally = (struct sky_tally){.batch_segments.bounds = segments, .call_ms.bounds = ms};
+}
 
 /* sky_tally_add: writer's thread only. */
 static inline void sky_tally_add(struct sky_tally *tally, enum sky_tally_row row, uint64_t n)

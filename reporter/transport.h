@@ -69,6 +69,7 @@ struct sky_call {
     void *owner;
     /* Set before done. */
     enum sky_outcome outcome;
+    bool is_unclear;     /* not confirmed, but the backend may have taken some of them */
     uint64_t sent_bytes; /* of the body */
     char error[200];     /* what happened, when not all was confirmed */
 };

@@ -173,6 +173,11 @@ static void collect(const struct sky_server *server, struct sky_metrics *metrics
     gauges[SKY_GAUGE_backlog_segments] = (double)reporter->backlog_segments;
     gauges[SKY_GAUGE_backlog_bytes] = (double)reporter->backlog_bytes;
     gauges[SKY_GAUGE_backlog_limit_bytes] = (double)server->config->reporter.memory;
+    bool spool = server->config->reporter.spool.path[0] != '\0';
+    gauges[SKY_GAUGE_spool_segments] = spool ? (double)reporter->spool_segments : NAN;
+    gauges[SKY_GAUGE_spool_bytes] = spool ? (double)reporter->spool_bytes : NAN;
+    gauges[SKY_GAUGE_spool_limit_bytes] = spool ? (double)server->config->reporter.spool.max : NAN;
+    gauges[SKY_GAUGE_spool_ready] = spool ? reporter->spool_ready : NAN;
     gauges[SKY_GAUGE_local_segments] = (double)reporter->local_segments;
     gauges[SKY_GAUGE_local_bytes] = (double)reporter->local_bytes;
 }

@@ -14,6 +14,7 @@
 #include "proxy/config/upstream_config.h"
 #include "proxy/trust.h"
 #include "reporter/log.h"
+#include "reporter/spool/spool.h"
 
 enum sky_mode { SKY_MODE_STITCH, SKY_MODE_GATEWAY };
 enum sky_shape { SKY_SHAPE_STITCH, SKY_SHAPE_AGENT };
@@ -25,6 +26,7 @@ enum sky_config_protocol {
     SKY_CONFIG_PROTOCOL_KAFKA,
     SKY_CONFIG_PROTOCOL_LOCAL
 };
+enum sky_unclear { SKY_UNCLEAR_RESEND, SKY_UNCLEAR_DROP };
 enum sky_unknown_host { SKY_UNKNOWN_HOST_ACCEPT, SKY_UNKNOWN_HOST_REFUSE };
 enum sky_access_format { SKY_ACCESS_COMMON, SKY_ACCESS_COMBINED, SKY_ACCESS_JSON };
 
@@ -120,7 +122,15 @@ struct sky_config {
             char *name_space, *topic_segment, *topic_management, *topic_log, *topic_meter;
             struct sky_strings properties; /* "key=value" of librdkafka, some secret */
         } kafka;
+        bool gzip;
+        enum sky_unclear on_unclear;
         size_t memory;
+        struct {
+            char *path; /* "" for none */
+            size_t max;
+            size_t rate; /* bytes a second; 0: no limit */
+            enum sky_spool_sync sync;
+        } spool;
         uint32_t batch_interval_ms;
         size_t batch_max;
         uint32_t heartbeat_ms;

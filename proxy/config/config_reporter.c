@@ -76,6 +76,21 @@ static void complete_kafka(const struct sky_config *config, struct sky_problems 
         complain(problems, "reporter.kafka.properties", error, NULL);
 }
 
+static void complete_spool(const struct sky_config *config, struct sky_problems *problems)
+{
+    const char *path = config->reporter.spool.path;
+
+    if (path[0] == '\0')
+        return;
+    if (path[0] != '/')
+        complain(problems, "reporter.spool.path", "is no absolute path",
+                 "/var/lib/skystitch/spool");
+    if (config->reporter.protocol == SKY_CONFIG_PROTOCOL_LOCAL)
+        complain(problems, "reporter.spool.path",
+                 "is set, but there is no backend that could fail: segments stay here",
+                 "reporter.backends, or no spool");
+}
+
 void sky_config_complete_reporter(struct sky_config *config, struct sky_problems *problems)
 {
     bool kafka = config->reporter.protocol == SKY_CONFIG_PROTOCOL_KAFKA;
@@ -86,6 +101,7 @@ void sky_config_complete_reporter(struct sky_config *config, struct sky_problems
         complain(problems, "reporter.backends", "is empty, but reporter.protocol needs a backend",
                  "SW_AGENT_COLLECTOR_BACKEND_SERVICES=oap:11800, or reporter.protocol local");
     complete_tls(config, problems);
+    complete_spool(config, problems);
     if (kafka)
         complete_kafka(config, problems);
     if (backend && strcmp(config->agent.name, sky_option_find("agent.service")->initial) == 0)

@@ -62,6 +62,8 @@ struct sky_option_type {
     X(shape, enum sky_shape)                \
     X(protocol, enum sky_config_protocol)   \
     X(onoff, enum sky_switch)               \
+    X(unclear, enum sky_unclear)            \
+    X(spool_sync, enum sky_spool_sync)      \
     X(unknown_host, enum sky_unknown_host)  \
     X(level, enum sky_log_level)            \
     X(texts, struct sky_strings)            \

@@ -248,6 +248,8 @@ static json_t *write_flag(const struct sky_option *option, const void *field)
 
 _Static_assert(sizeof(enum sky_mode) == sizeof(unsigned), "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_unknown_host) == sizeof(unsigned), "choices are stored as unsigned");
+_Static_assert(sizeof(enum sky_unclear) == sizeof(unsigned), "choices are stored as unsigned");
+_Static_assert(sizeof(enum sky_spool_sync) == sizeof(unsigned), "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_switch) == sizeof(unsigned), "choices are stored as unsigned");
 
 static const struct sky_choice modes[] = {
@@ -266,6 +268,12 @@ static const struct sky_choice switches[] = {{"auto", SKY_SWITCH_AUTO}, {"on", S
                                              {"no", SKY_SWITCH_OFF},    {NULL, 0}};
 static const struct sky_choice upstream_protocols[] = {
     {"http", SKY_UPSTREAM_HTTP}, {"uwsgi", SKY_UPSTREAM_UWSGI}, {NULL, 0}};
+static const struct sky_choice unclears[] = {
+    {"resend", SKY_UNCLEAR_RESEND}, {"drop", SKY_UNCLEAR_DROP}, {NULL, 0}};
+static const struct sky_choice spool_syncs[] = {{"interval", SKY_SPOOL_SYNC_INTERVAL},
+                                                {"never", SKY_SPOOL_SYNC_NEVER},
+                                                {"always", SKY_SPOOL_SYNC_ALWAYS},
+                                                {NULL, 0}};
 static const struct sky_choice balances[] = {
     {"round_robin", SKY_BALANCE_ROUND_ROBIN}, {"least_conn", SKY_BALANCE_LEAST_CONN}, {NULL, 0}};
 static const struct sky_choice unknown_hosts[] = {
@@ -345,6 +353,18 @@ const struct sky_option_type sky_option_type_operation = {
 const struct sky_option_type sky_option_type_protocol = {
     .name = "word",
     .choices = protocols,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_unclear = {
+    .name = "word",
+    .choices = unclears,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_spool_sync = {
+    .name = "word",
+    .choices = spool_syncs,
     .read = read_choice,
     .write = write_choice,
 };

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -27,6 +28,7 @@ class Drive:
         arguments = [f"backend={backend}" for backend in backends]
         arguments += [f"{key}={value}" for key, value in options.items()]
         self.log_path = log_path
+        self.is_killed = False
         with log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
@@ -72,8 +74,18 @@ class Drive:
     def stop(self, deadline_ms: int) -> dict[str, int]:
         return assert_sum(json.loads(self.ask(f"stop {deadline_ms}")))
 
+    def kill(self) -> None:
+        """As kill -9 does."""
+        self.process.kill()
+        self.process.wait()
+        self.is_killed = True
+
     def close(self) -> None:
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        if self.is_killed:
+            self.process.stdout.close()
+            return
         try:
             assert self.process.wait(PATIENCE_S) == 0
         finally:
@@ -84,7 +96,8 @@ class Drive:
 
 def missing(counters: dict[str, int]) -> int:
     dropped = sum(value for name, value in counters.items() if name.startswith("dropped_"))
-    return counters["segments"] - counters["confirmed"] - dropped - counters["backlog_segments"]
+    held = counters["backlog_segments"] + counters["spool_segments"]
+    return counters["segments"] + counters["spool_found"] - counters["confirmed"] - dropped - held
 
 
 def assert_sum(counters: dict[str, int]) -> dict[str, int]:

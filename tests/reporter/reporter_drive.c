@@ -29,6 +29,7 @@ static struct sky_reporter_options options = {
     .kafka = {.name_space = "",
               .topic_segment = "skywalking-segments",
               .topic_management = "skywalking-managements"},
+    .spool = {.max_bytes = 64u << 20},
     .service = "drive",
     .instance = "drive@host",
     .properties = properties,
@@ -73,6 +74,16 @@ static bool set_option(const char *key, const char *value)
         options.heartbeat_ms = (uint32_t)strtoul(value, NULL, 10);
     else if (strcmp(key, "properties_every") == 0)
         options.properties_every = (uint32_t)strtoul(value, NULL, 10);
+    else if (strcmp(key, "spool") == 0)
+        options.spool.path = value;
+    else if (strcmp(key, "spool_max") == 0)
+        options.spool.max_bytes = strtoul(value, NULL, 10);
+    else if (strcmp(key, "spool_rate") == 0)
+        options.spool.rate_bytes = strtoul(value, NULL, 10);
+    else if (strcmp(key, "on_unclear") == 0)
+        options.drops_unclear = strcmp(value, "drop") == 0;
+    else if (strcmp(key, "gzip") == 0)
+        options.gzip = strcmp(value, "on") == 0;
     else if (strcmp(key, "local") == 0)
         options.local_enabled = strcmp(value, "on") == 0;
     else
@@ -127,8 +138,10 @@ static void print_counters(struct sky_reporter *reporter)
 #include "reporter/reporter_counters.def"
 #undef SKY_COUNTER
     printf("\"backlog_segments\": %" PRIu64 ", \"backlog_bytes\": %" PRIu64
-           ", \"local_segments\": %" PRIu64 ", \"connected\": %s}\n",
-           counters.backlog_segments, counters.backlog_bytes, counters.local_segments,
+           ", \"spool_segments\": %" PRIu64 ", \"spool_bytes\": %" PRIu64
+           ", \"local_segments\": %" PRIu64 ", \"spool_ready\": %s, \"connected\": %s}\n",
+           counters.backlog_segments, counters.backlog_bytes, counters.spool_segments,
+           counters.spool_bytes, counters.local_segments, counters.spool_ready ? "true" : "false",
            counters.connected ? "true" : "false");
 }
 

@@ -29,7 +29,7 @@ static size_t packet_cost(void)
 
 static struct {
     struct sky_reporter_options options;
-    struct sky_backlog backlog;
+    struct sky_backlog backlog, readback;
     struct sky_tally tally;
     struct sky_status status;
     struct sky_sender *sender;
@@ -54,8 +54,14 @@ static void begin(size_t backend_count)
                                                 .properties_every = 10};
     all.backlog.max_bytes = 20000 * packet_cost();
     sky_status_init(&all.status);
-    const struct sky_sender_parts parts = {&all.options, &fake_ops,  &all.backlog, &all.tally,
-                                           &all.status,  read_clock, NULL};
+    sky_tally_init(&all.tally);
+    const struct sky_sender_parts parts = {.options = &all.options,
+                                           .ops = &fake_ops,
+                                           .backlog = &all.backlog,
+                                           .readback = &all.readback,
+                                           .tally = &all.tally,
+                                           .status = &all.status,
+                                           .now_ms = read_clock};
     all.sender = sky_sender_new(&parts);
     assert_non_null(all.sender);
 }
@@ -325,8 +331,14 @@ static void test_late_batches_become_smaller(void **state)
     sky_sender_destroy(all.sender);
     all.options.batch_bytes = 1u << 20;
     all.options.heartbeat_ms = 1u << 30;
-    const struct sky_sender_parts parts = {&all.options, &fake_ops,  &all.backlog, &all.tally,
-                                           &all.status,  read_clock, NULL};
+    sky_tally_init(&all.tally);
+    const struct sky_sender_parts parts = {.options = &all.options,
+                                           .ops = &fake_ops,
+                                           .backlog = &all.backlog,
+                                           .readback = &all.readback,
+                                           .tally = &all.tally,
+                                           .status = &all.status,
+                                           .now_ms = read_clock};
     all.sender = sky_sender_new(&parts);
     greet();
     push(2u << 20 >> 7);

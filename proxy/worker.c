@@ -152,9 +152,9 @@ struct plan {
     size_t listener_count;
 };
 
-static size_t body_limit(h2o_req_t *req)
+static struct sky_body_policy body_policy(h2o_req_t *req)
 {
-    return sky_route_body_limit(sky_worker_of(req)->config, req);
+    return sky_route_body_policy(sky_worker_of(req)->config, req);
 }
 
 static void build(const struct plan *plan)
@@ -169,7 +169,7 @@ static void build(const struct plan *plan)
         sky_front_new(&worker->ctx, plan->site->globalconf.hosts, config, &worker->counters);
     sky_tunnels_init(&worker->tunnels, worker->ctx.loop, config->timeouts.tunnel_idle_ms,
                      &worker->counters);
-    sky_front_limit_bodies(worker->front, body_limit, &worker->bodies);
+    sky_front_limit_bodies(worker->front, body_policy, &worker->bodies);
     sky_front_log_to(worker->front, worker->access_pen);
     worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
     for (size_t i = 0; i < config->upstream_count; ++i)

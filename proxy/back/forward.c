@@ -214,7 +214,7 @@ static bool wants_length(const h2o_req_t *req)
            sky_text_equal(method, SKY_TEXT("PUT")) || sky_text_equal(method, SKY_TEXT("PATCH"));
 }
 
-static void put_length(struct head *head, size_t length)
+static void put_length(struct head *head, uint64_t length)
 {
     char digits[24], *at = digits + sizeof(digits);
 
@@ -284,7 +284,11 @@ static void put_own_fields(struct head *head, struct sky_text host, struct sky_t
         put_field(head, SKY_TEXT("X-Forwarded-Host: "), host);
     if (head->prefix.len != 0)
         put_prefix(head);
-    if (wants_length(forward->req))
+    if (forward->body != NULL && forward->body->chunked)
+        put(head, SKY_TEXT("Transfer-Encoding: chunked\r\n"));
+    else if (forward->body != NULL)
+        put_length(head, forward->body->length);
+    else if (wants_length(forward->req))
         put_length(head, forward->req->entity.len);
     if (forward->upgrade.len != 0) {
         put(head, SKY_TEXT("Connection: Upgrade\r\n"));

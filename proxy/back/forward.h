@@ -16,6 +16,7 @@
 
 #include "propagation/text.h"
 #include "proxy/address.h"
+#include "proxy/front/body_stream.h"
 #include "proxy/trace/trace.h"
 #include "proxy/worker.h"
 
@@ -29,6 +30,7 @@ struct sky_forward {
     const struct sky_trace *trace;        /* NULL: untraced */
     struct sky_text trace_lines;          /* of sky_trace_attempt */
     const struct sky_address *server;     /* names the host for a client that named none */
+    const struct sky_body_stream *body;   /* that follows the head; NULL: it is whole */
     bool close;                           /* the connection is to be used once */
     struct sky_text upgrade; /* protocols to be asked for in place of `close`; empty: none */
 };

@@ -85,13 +85,18 @@ static void on_clock(h2o_timeout_entry_t *entry)
 
 static void write_more(struct sky_back *back);
 
+static bool body_follows(const struct sky_back *back)
+{
+    return back->events->wrote != NULL && !back->body_ended;
+}
+
 static void on_written(h2o_socket_t *sock, const char *err)
 {
     struct sky_back *back = ((struct sky_upstream_conn *)sock->data)->owner;
 
     back->writing = false;
     if (err != NULL) {
-        back->unusable = true;
+        back->broken = back->unusable = true;
         return; /* the event that the socket is closed, or an early answer, is on its way */
     }
     if (!back->paused)
@@ -105,6 +110,8 @@ static void on_written(h2o_socket_t *sock, const char *err)
     }
     if (back->unsent[0].len + back->unsent[1].len != 0)
         write_more(back);
+    else if (body_follows(back))
+        back->events->wrote(back);
     else
         back->events->sent(back);
 }
@@ -139,12 +146,13 @@ static void write_now(struct sky_back *back, h2o_mem_pool_t *pool, struct sky_te
                                 : send(fd, head.base, head.len, MSG_NOSIGNAL);
     while (written == -1 && errno == EINTR);
     if (written == -1 && errno != EAGAIN) {
-        back->unwritten = back->unusable = true;
+        back->unwritten = back->broken = back->unusable = true;
         return;
     }
     size_t done = written > 0 ? (size_t)written : 0;
     if (done == head.len + body.len) {
-        back->events->sent(back);
+        if (!body_follows(back))
+            back->events->sent(back);
         return;
     }
     if (done < head.len) {
@@ -155,6 +163,25 @@ static void write_now(struct sky_back *back, h2o_mem_pool_t *pool, struct sky_te
         back->unsent[1] = h2o_iovec_init(body.base + done, body.len - done);
     }
     write_more(back);
+}
+
+bool sky_back_takes_body(const struct sky_back *back)
+{
+    return back->conn != NULL && !back->writing && !back->broken && body_follows(back);
+}
+
+void sky_back_write(struct sky_back *back, h2o_iovec_t part, bool last)
+{
+    back->body_ended = last;
+    back->unsent[1] = part;
+    if (!back->paused)
+        restart_clock(back);
+    write_more(back);
+}
+
+void sky_back_hold_clock(struct sky_back *back)
+{
+    h2o_timeout_unlink(&back->timer);
 }
 
 /* --- body --- */
@@ -178,7 +205,7 @@ static void add_piece(struct sky_back_part *part, struct sky_text piece)
 
 static bool is_unsent(const struct sky_back *back)
 {
-    return back->writing || back->unsent[0].len + back->unsent[1].len != 0;
+    return back->writing || back->unsent[0].len + back->unsent[1].len != 0 || body_follows(back);
 }
 
 /* The answer has ended; `extra` bytes of what was read lie behind it. */

@@ -50,6 +50,9 @@ struct sky_back_events {
     /* a 101; false: nobody asked for it, and the back fails. As for answered, progress follows.
      * NULL: never asked for */
     bool (*switched)(struct sky_back *back, const struct sky_answer *answer);
+    /* what sky_back_write was given is written, and it was not the last: more may be. NULL: the
+     * body is whole from the start on */
+    void (*wrote)(struct sky_back *back);
 };
 
 /* A part of the body: pieces in one buffer. */
@@ -74,9 +77,11 @@ struct sky_back {
     h2o_timeout_entry_t timer;      /* timeouts.response */
     bool head_request;
     bool writing;  /* h2o_socket_write is under way */
+    bool broken;   /* a write failed */
     bool unusable; /* a write failed, or the answer says so: not to the pool */
     bool paused;   /* reading is stopped until the next take */
     unsigned interim_count;
+    bool body_ended;       /* of a body in parts: the last one was given */
     h2o_iovec_t unsent[2]; /* rest of head, rest of body */
     size_t sending_bytes;  /* of unsent, under way */
 
@@ -95,6 +100,17 @@ struct sky_back {
 void sky_back_start(struct sky_back *back, const struct sky_back_events *events,
                     struct sky_upstream_conn *conn, h2o_mem_pool_t *pool, struct sky_text head,
                     h2o_iovec_t body, bool head_request);
+
+/* sky_back_takes_body: of a request whose body comes in parts: whether the next one may be given.
+ */
+bool sky_back_takes_body(const struct sky_back *back);
+
+/* sky_back_write: the next part, framed, borrowed until `wrote` or, when it is the last, `sent`;
+ * neither is called from in here. */
+void sky_back_write(struct sky_back *back, h2o_iovec_t part, bool last);
+
+/* sky_back_hold_clock: the next part is waited for: that is not the app's time. */
+void sky_back_hold_clock(struct sky_back *back);
 
 /* sky_back_take: what has come of the body and was not taken yet, maybe nothing. Frees what was
  * taken before and lets reading go on. */

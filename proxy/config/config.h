@@ -89,7 +89,7 @@ struct sky_config {
     struct sky_route_config *routes; /* the first that fits is the one, see config_list.h */
     size_t route_count;
     bool route_hosts;  /* a route has a host */
-    bool route_bodies; /* a route has a limits.body of its own */
+    bool route_bodies; /* a route has a limits.body or a request_buffering of its own */
     bool route_rates;  /* a route has a rate_limit of its own */
 
     struct {

@@ -117,7 +117,8 @@ static void add_route(struct sky_config *config, struct sky_yaml *yaml,
     route->upstream = upstream;
     route->rules = rules;
     config->route_rates |= rules != NULL && rules->rate.rate.count != 0;
-    config->route_bodies |= rules != NULL && rules->body != SKY_ROUTE_NO_LIMIT;
+    config->route_bodies |= rules != NULL && (rules->body != SKY_ROUTE_NO_LIMIT ||
+                                              rules->request_buffering == SKY_SWITCH_OFF);
 }
 
 static void read_route(struct sky_config *config, struct sky_yaml *yaml, const yaml_node_t *item)

@@ -10,8 +10,10 @@ static const struct sky_option options[] = {
      offsetof(struct sky_route_rules, rate.rate), 0, 0, NULL, NULL, NULL},
     {"routes.rate_limit.burst", &sky_option_type_count,
      offsetof(struct sky_route_rules, rate.burst), 1, 1000000, NULL, NULL, NULL},
+    {"routes.request_buffering", &sky_option_type_onoff,
+     offsetof(struct sky_route_rules, request_buffering), 0, 0, NULL, NULL, NULL},
 };
-enum { RATE, BURST };
+enum { RATE, BURST, REQUEST_BUFFERING };
 
 #define DEFAULT_BURST 20
 
@@ -50,4 +52,6 @@ void sky_config_read_edge(struct sky_yaml *yaml, const struct sky_yaml_member *m
     const yaml_node_t *node;
     if ((node = members[SKY_ROUTE_rate_limit].value) != NULL)
         read_rate_limit(yaml, node, rules);
+    if ((node = members[SKY_ROUTE_request_buffering].value) != NULL)
+        read_option(yaml, &options[REQUEST_BUFFERING], node, rules);
 }

@@ -41,6 +41,11 @@ static void on_sent(struct sky_back *back)
         sky_trace_sent(exchange->trace);
 }
 
+static void on_wrote(struct sky_back *back)
+{
+    sky_exchange_pump(H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back));
+}
+
 static void on_informed(struct sky_back *back, const struct sky_answer *answer)
 {
     struct sky_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct sky_exchange, back, back);
@@ -67,7 +72,7 @@ static bool may_repeat(const struct sky_exchange *exchange)
     const struct sky_back *back = &exchange->back;
 
     return exchange->reused && back->failure == SKY_FAILURE_CLOSED && back->unanswered &&
-           (back->unwritten || is_idempotent(exchange->req));
+           !sky_exchange_body_begun(exchange) && (back->unwritten || is_idempotent(exchange->req));
 }
 
 /* The request has waited for a place. */
@@ -105,7 +110,7 @@ static bool try_elsewhere(struct sky_exchange *exchange)
     const struct sky_back *back = &exchange->back;
 
     if (back->failure != SKY_FAILURE_CLOSED || !back->unanswered || exchange->moved ||
-        !is_idempotent(exchange->req) || !move_on(exchange))
+        sky_exchange_body_begun(exchange) || !is_idempotent(exchange->req) || !move_on(exchange))
         return false;
     exchange->moved = true;
     sky_count(&exchange->worker->counters, SKY_COUNT_upstream_moves);
@@ -146,8 +151,10 @@ static void on_progress(struct sky_back *back)
 
 static void write_request(struct sky_exchange *exchange, struct sky_upstream_conn *conn)
 {
-    static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress,
-                                                  on_switched};
+    static const struct sky_back_events whole = {on_sent,     on_informed, on_answered,
+                                                 on_progress, on_switched, NULL};
+    static const struct sky_back_events in_parts = {on_sent,     on_informed, on_answered,
+                                                    on_progress, on_switched, on_wrote};
     const struct sky_upstream_config *upstream = exchange->upstream->config;
     h2o_req_t *req = exchange->req;
     struct sky_forward forward = {
@@ -157,6 +164,7 @@ static void write_request(struct sky_exchange *exchange, struct sky_upstream_con
         .trace = exchange->trace,
         .trace_lines = exchange->trace_lines,
         .server = exchange->server->address,
+        .body = sky_exchange_body(exchange),
         .close = conn->once && upstream->protocol == SKY_UPSTREAM_HTTP,
         .upgrade = sky_front_upgrade(req),
     };
@@ -175,8 +183,9 @@ static void write_request(struct sky_exchange *exchange, struct sky_upstream_con
     conn->response = sky_upstream_clock(
         exchange->upstream, exchange->route != NULL ? exchange->route->rules->response_ms : 0);
     sky_back_fini(&exchange->back); /* of the attempt before */
-    sky_back_start(&exchange->back, &events, conn, &req->pool, head, req->entity,
-                   method_is(req, "HEAD"));
+    sky_back_start(&exchange->back, forward.body != NULL ? &in_parts : &whole, conn, &req->pool,
+                   head, req->entity, method_is(req, "HEAD"));
+    sky_exchange_pump(exchange);
 }
 
 /* Nothing was sent yet, so another server is as good; but who has waited for a timeout does not
@@ -204,7 +213,8 @@ static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_ser
                           bool fresh)
 {
     const h2o_req_t *req = exchange->req;
-    bool repeatable = req->entity.len == 0 && is_idempotent(req);
+    bool repeatable =
+        req->entity.len == 0 && sky_exchange_body(exchange) == NULL && is_idempotent(req);
 
     exchange->server = server;
     sky_access_start(exchange->worker, &exchange->times);
@@ -244,6 +254,7 @@ void sky_exchange_ask(struct sky_exchange *exchange, const struct sky_upstream_c
     struct sky_worker *worker = exchange->worker;
 
     exchange->start_timer.cb = on_start_timer;
+    sky_exchange_prepare_upload(exchange);
     exchange->upstream = worker->upstreams[upstream - worker->config->upstreams];
     if (exchange->req->version < 0x200)
         start(exchange);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of exchange: what its files share. exchange.c has the states and a request's begin and
- * end, exchange_attempt.c the way to an app that has the request, exchange_relay.c the answer's way
- * back, exchange_tunnel.c the answer that switches protocols. */
+ * end, exchange_attempt.c the way to an app that has the request, exchange_upload.c that of a body
+ * which is not buffered, exchange_relay.c the answer's way back, exchange_tunnel.c the answer that
+ * switches protocols. */
 #ifndef SKY_PROXY_EXCHANGE_EXCHANGE_INSIDE_H
 #define SKY_PROXY_EXCHANGE_EXCHANGE_INSIDE_H
 
@@ -13,6 +14,7 @@
 #include "proxy/back/turn.h"
 #include "proxy/exchange/failure.h"
 #include "proxy/exchange/tunnel.h"
+#include "proxy/front/body_stream.h"
 #include "proxy/trace/trace.h"
 #include "proxy/worker.h"
 
@@ -24,6 +26,8 @@ enum sky_exchange_state {
     SKY_EXCHANGE_TUNNEL,
     SKY_EXCHANGE_FINISHED
 };
+
+struct sky_upload;
 
 struct sky_exchange {
     h2o_generator_t super; /* first: h2o hands it back */
@@ -45,6 +49,7 @@ struct sky_exchange {
     uint32_t retry_after_s; /* of RATE_LIMITED */
     struct sky_dial dial;
     struct sky_back back;
+    struct sky_upload *upload; /* NULL: the body is whole */
     struct sky_text protocol;  /* that the app has switched to */
     struct sky_tunnel *tunnel; /* of TUNNEL */
     struct sky_upstream_conn *tunnel_conn;
@@ -69,6 +74,21 @@ void sky_exchange_fail(struct sky_exchange *exchange, enum sky_failure failure);
 
 /* sky_exchange_ask: the first attempt, at a server of this upstream. */
 void sky_exchange_ask(struct sky_exchange *exchange, const struct sky_upstream_config *upstream);
+
+/* ---- exchange_upload.c ---- */
+
+/* sky_exchange_prepare_upload: finds out whether the body is handed on while it comes in. */
+void sky_exchange_prepare_upload(struct sky_exchange *exchange);
+
+/* sky_exchange_pump: hands on what is here of it, if the app's connection takes it; nothing for a
+ * body that is whole. The request may have failed afterwards. */
+void sky_exchange_pump(struct sky_exchange *exchange);
+
+/* sky_exchange_body: what is known of it; NULL: the body is whole. */
+const struct sky_body_stream *sky_exchange_body(const struct sky_exchange *exchange);
+
+/* sky_exchange_body_begun: a part of it is gone, so that the request cannot be sent again. */
+bool sky_exchange_body_begun(const struct sky_exchange *exchange);
 
 /* ---- exchange_relay.c ---- */
 

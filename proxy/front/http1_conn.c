@@ -82,6 +82,7 @@ static void on_settle(h2o_timeout_entry_t *entry)
 static void dispose_request(struct sky_conn *conn)
 {
     h2o_dispose_request(&conn->req);
+    sky_conn_end_stream(conn);
     sky_body_buffer_fini(&conn->body);
 }
 
@@ -147,7 +148,8 @@ bool sky_conn_finish(struct sky_conn *conn)
 {
     conn->req.timestamps.response_end_at = *h2o_get_timestamp(conn->super.ctx, NULL, NULL);
     if (conn->must_close || conn->half_closed) {
-        bool nothing_to_come = conn->client_closes && conn->sock->input->size == 0;
+        bool nothing_to_come =
+            conn->client_closes && !conn->stream.unread && conn->sock->input->size == 0;
         if (conn->half_closed || (nothing_to_come && conn->refusal == SKY_REFUSAL_none))
             sky_conn_close(conn);
         else

@@ -48,7 +48,7 @@ struct sky_front {
     h2o_linklist_t conns;
     _Atomic size_t conn_count;
     bool draining;
-    size_t (*body_limit)(h2o_req_t *req); /* NULL: that of body */
+    struct sky_body_policy (*body_policy)(h2o_req_t *req); /* NULL: buffered, the limit of body */
     struct sky_head_field *fields; /* where heads are parsed to, limits.field_count of them */
 };
 
@@ -80,17 +80,28 @@ struct sky_conn_io {
     int64_t (*handed_over)(struct sky_conn *conn); /* bytes to the kernel, as SIOCOUTQ counts */
 };
 
+/* A body that is handed on while it comes in. */
+struct sky_conn_stream {
+    bool open;   /* the request has one */
+    bool unread; /* its end has not been read */
+    uint64_t received_bytes, limit_bytes;
+    uint64_t waiting_since_ms, waited_ms; /* for the client */
+    void (*on_readable)(void *of);
+    void *of;
+};
+
 struct sky_conn {
     h2o_conn_t super; /* first: h2o_conn_t is what h2o knows of a connection */
     struct sky_front *front;
     h2o_socket_t *sock;
     const struct sky_conn_io *io;
     const struct sky_listener_config *listener; /* NULL: of no interest */
-    SSL *ssl;                    /* the socket's; NULL: plain, or no ClientHello yet */
-    h2o_linklist_t link;         /* of front->conns */
-    h2o_timeout_entry_t timer;   /* the state's, on one of the front's lists */
-    h2o_timeout_entry_t settler; /* runs sky_conn_settle from the loop */
-    h2o_timeout_entry_t reader;  /* reads once more: the rest is in conn->ssl, not in the socket */
+    SSL *ssl;                         /* the socket's; NULL: plain, or no ClientHello yet */
+    h2o_linklist_t link;              /* of front->conns */
+    h2o_timeout_entry_t timer;        /* the state's, on one of the front's lists */
+    h2o_timeout_entry_t stream_timer; /* the client is waited for, of stream */
+    h2o_timeout_entry_t settler;      /* runs sky_conn_settle from the loop */
+    h2o_timeout_entry_t reader; /* reads once more: the rest is in conn->ssl, not in the socket */
     enum sky_conn_state state;
     struct timeval
         read_at; /* of the last bytes read while neither a head nor a body was coming in */
@@ -108,6 +119,7 @@ struct sky_conn {
     uint64_t body_began_ms; /* loop time */
     struct sky_chunked decoder;
     struct sky_body_buffer body;
+    struct sky_conn_stream stream;
     enum sky_refusal refusal; /* of the body */
     struct sky_text upgrade;  /* protocols that the request asks for; empty: none */
     struct sky_tunnel *tunnel;
@@ -198,6 +210,17 @@ void sky_conn_refuse_head(struct sky_conn *conn, enum sky_refusal refusal);
 /* sky_conn_refuse_body: hands the request to its handler without a body, to be answered with the
  * refusal; conn may be gone afterwards. */
 void sky_conn_refuse_body(struct sky_conn *conn, enum sky_refusal refusal);
+
+/* ---- http1_stream.c ---- */
+
+/* sky_conn_begin_stream: of a body whose head was read; false when there is no budget for it. */
+bool sky_conn_begin_stream(struct sky_conn *conn);
+
+/* sky_conn_stream_arrived: bytes of it have been read; the last thing that is done with conn. */
+void sky_conn_stream_arrived(struct sky_conn *conn);
+
+/* sky_conn_end_stream: with its request, also of one that has none. */
+void sky_conn_end_stream(struct sky_conn *conn);
 
 /* ---- http1_response.c ---- */
 

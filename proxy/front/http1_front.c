@@ -70,10 +70,11 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     return front;
 }
 
-void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req),
+void sky_front_limit_bodies(struct sky_front *front,
+                            struct sky_body_policy (*policy)(h2o_req_t *req),
                             struct sky_body_share *share)
 {
-    front->body_limit = limit;
+    front->body_policy = policy;
     front->body.share = share;
 }
 

@@ -32,10 +32,18 @@ void sky_front_prepare(h2o_globalconf_t *config);
 struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
                                 const struct sky_config *config, struct sky_counters *counters);
 
-/* sky_front_limit_bodies: asks for the limit of each request's body in place of limits.body; only
+/* What is done with a request's body. */
+struct sky_body_policy {
+    size_t limit_bytes;
+    bool streamed;     /* see body_stream.h */
+    bool needs_length; /* to be streamed; chunks are buffered */
+};
+
+/* sky_front_limit_bodies: asks for the policy of each request's body in place of limits.body; only
  * req->input and the fields are filled in then. What all bodies hold together is taken from the
  * share, borrowed for the front's life. */
-void sky_front_limit_bodies(struct sky_front *front, size_t (*limit)(h2o_req_t *req),
+void sky_front_limit_bodies(struct sky_front *front,
+                            struct sky_body_policy (*policy)(h2o_req_t *req),
                             struct sky_body_share *share);
 
 /* sky_front_log_to: heads that are refused, and so reach no handler, are written there. Borrowed

@@ -17,7 +17,8 @@ static void on_read(h2o_socket_t *sock, const char *err);
 static ssize_t receive(struct sky_conn *conn)
 {
     h2o_buffer_t **input = &conn->sock->input;
-    size_t wanted = conn->state == SKY_CONN_BODY ? READ_BODY_BYTES : READ_HEAD_BYTES;
+    bool body = conn->state == SKY_CONN_BODY || conn->stream.unread;
+    size_t wanted = body ? READ_BODY_BYTES : READ_HEAD_BYTES;
     h2o_iovec_t room = h2o_buffer_reserve(input, wanted);
 
     if (room.base == NULL) {
@@ -86,6 +87,8 @@ static void on_bytes(struct sky_conn *conn)
         take_time(&conn->read_at);
         if (conn->sock->input->size >= SKY_CONN_READ_AHEAD)
             pause_reading(conn);
+        if (conn->stream.unread)
+            sky_conn_stream_arrived(conn);
         break;
     case SKY_CONN_TUNNEL:
         break;

@@ -200,6 +200,7 @@ static bool read_body(struct sky_conn *conn)
 static bool begin_body(struct sky_conn *conn, const struct sky_head *head)
 {
     enum sky_body_result result = SKY_BODY_OK;
+    bool streamed = false;
 
     conn->state = SKY_CONN_BODY;
     conn->chunked = head->chunked;
@@ -207,16 +208,23 @@ static bool begin_body(struct sky_conn *conn, const struct sky_head *head)
     conn->req.timestamps.request_body_begin_at = conn->read_at;
     conn->body_began_ms = h2o_now(conn->super.ctx->loop);
     sky_body_buffer_init(&conn->body, &conn->front->body);
-    if (conn->front->body_limit != NULL)
-        conn->body.limit_bytes = conn->front->body_limit(&conn->req);
-    if (head->has_length)
+    if (conn->front->body_policy != NULL) {
+        struct sky_body_policy policy = conn->front->body_policy(&conn->req);
+        conn->body.limit_bytes = policy.limit_bytes;
+        streamed = policy.streamed && (head->has_length || !policy.needs_length);
+    }
+    if (streamed && head->has_length && head->content_length > conn->body.limit_bytes)
+        result = SKY_BODY_TOO_LARGE;
+    else if (streamed)
+        result = sky_conn_begin_stream(conn) ? SKY_BODY_OK : SKY_BODY_OVER_BUDGET;
+    else if (head->has_length)
         result = sky_body_buffer_expect(&conn->body, head->content_length);
     if (result != SKY_BODY_OK)
         return body_failed(conn, result);
     sky_conn_set_timer(conn, &conn->front->body_timeout, sky_conn_on_body_timeout);
     if (head->expects_continue && conn->sock->input->size == 0)
         sky_conn_write(conn, h2o_iovec_init(H2O_STRLIT("HTTP/1.1 100 Continue\r\n\r\n")));
-    return true;
+    return !streamed || dispatch(conn);
 }
 
 /* ---- heads ---- */

@@ -163,8 +163,8 @@ static void choose_framing(struct sky_conn *conn, uint64_t body_bytes, bool fina
         conn->response.chunked = req->version >= 0x101;
         conn->response.to_the_end = !conn->response.chunked;
     }
-    if (!req->http1_is_persistent || conn->response.to_the_end || conn->front->draining ||
-        conn->super.ctx->shutdown_requested)
+    if (!req->http1_is_persistent || conn->stream.unread || conn->response.to_the_end ||
+        conn->front->draining || conn->super.ctx->shutdown_requested)
         conn->must_close = true;
 }
 

@@ -97,10 +97,12 @@ struct sky_text sky_route_rest(const struct sky_route_config *route, const h2o_r
     return sky_text(req->path.base + at, req->path.len - at);
 }
 
-size_t sky_route_body_limit(const struct sky_config *config, h2o_req_t *req)
+struct sky_body_policy sky_route_body_policy(const struct sky_config *config, h2o_req_t *req)
 {
+    struct sky_body_policy policy = {.limit_bytes = config->limits.body};
+
     if (!config->route_bodies)
-        return config->limits.body;
+        return policy;
     size_t query_at, *indexes;
     const struct sky_route_config *route;
     h2o_iovec_t path = h2o_url_normalize_path(&req->pool, req->input.path.base, req->input.path.len,
@@ -108,7 +110,13 @@ size_t sky_route_body_limit(const struct sky_config *config, h2o_req_t *req)
 
     sky_route_find(config, sky_text(req->input.authority.base, req->input.authority.len),
                    sky_text(path.base, path.len), &route);
-    if (route == NULL || route->rules == NULL || route->rules->body == SKY_ROUTE_NO_LIMIT)
-        return config->limits.body;
-    return route->rules->body;
+    if (route == NULL || route->rules == NULL)
+        return policy;
+    if (route->rules->body != SKY_ROUTE_NO_LIMIT)
+        policy.limit_bytes = route->rules->body;
+    if (route->upstream == NULL || route->rules->request_buffering != SKY_SWITCH_OFF)
+        return policy;
+    policy.streamed = true;
+    policy.needs_length = route->upstream->protocol == SKY_UPSTREAM_UWSGI;
+    return policy;
 }

@@ -8,6 +8,7 @@
 #include "propagation/text.h"
 #include "proxy/config/config.h"
 #include "proxy/exchange/failure.h"
+#include "proxy/front/http1_front.h"
 
 /* sky_route_find: the first of the ordered routes that fits host and path. The path is the one that
  * the app will see: decoded, without dot segments. The authority may have a port and may be empty.
@@ -26,8 +27,8 @@ struct sky_text sky_route_rest(const struct sky_route_config *route, const h2o_r
 /* sky_route_host: the host that the request names, without its port; empty when it names none. */
 struct sky_text sky_route_host(const h2o_req_t *req);
 
-/* sky_route_body_limit: the size that the body of a request may have by its route, for a request
- * that h2o_process_request has not seen yet: only req->input is filled in. */
-size_t sky_route_body_limit(const struct sky_config *config, h2o_req_t *req);
+/* sky_route_body_policy: what is done with the body of a request by its route, for a request that
+ * h2o_process_request has not seen yet: only req->input is filled in. */
+struct sky_body_policy sky_route_body_policy(const struct sky_config *config, h2o_req_t *req);
 
 #endif

@@ -30,12 +30,13 @@ struct sky_route_fields {
 #define SKY_ROUTE_NO_LIMIT SIZE_MAX
 
 struct sky_route_rules {
-    enum sky_switch traced;       /* off: never; else the rules of agent decide */
-    enum sky_switch strip_prefix; /* on: the app sees the path without the route's */
-    size_t body;                  /* limits.body in place of the general one, or NO_LIMIT */
-    struct sky_rate_config rate;  /* in place of rate_limit when its count is not 0 */
-    uint32_t response_ms;         /* timeouts.response in place of the general one, or 0 */
-    char *request_host;           /* the Host that the app gets; NULL: the client's */
+    enum sky_switch traced;            /* off: never; else the rules of agent decide */
+    enum sky_switch strip_prefix;      /* on: the app sees the path without the route's */
+    enum sky_switch request_buffering; /* off: bodies go to the app while they come in */
+    size_t body;                       /* limits.body in place of the general one, or NO_LIMIT */
+    struct sky_rate_config rate;       /* in place of rate_limit when its count is not 0 */
+    uint32_t response_ms;              /* timeouts.response in place of the general one, or 0 */
+    char *request_host;                /* the Host that the app gets; NULL: the client's */
     struct sky_route_fields request, response;
     struct {
         unsigned status; /* 0: the route does not answer by itself */

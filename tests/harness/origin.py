@@ -65,7 +65,10 @@ class Exchange:
 
 
 class Origin:
-    """Serves each connection in a thread; calls `script` once a request has been read whole."""
+    """Serves each connection in a thread; calls `script` once a request has been read whole.
+
+    Without `bodies` that is with its head: `body` is what came in the same read, `receive` the rest.
+    """
 
     def __init__(
         self,
@@ -74,9 +77,11 @@ class Origin:
         *,
         name: str = "origin",
         tcp: bool = False,
+        bodies: bool = True,
     ) -> None:
         self.name = name
         self.script = script
+        self.bodies = bodies
         self.exchanges: list[Exchange] = []
         self.connections = 0
         self._open: list[socket.socket] = []
@@ -112,7 +117,10 @@ class Origin:
                     data += more
                 head, _, data = data.partition(b"\r\n\r\n")
                 exchange = Exchange(sock, number, head, b"")
-                exchange.body, data = self._body(sock, exchange, data)
+                if self.bodies:
+                    exchange.body, data = self._body(sock, exchange, data)
+                else:
+                    exchange.body, data = data, b""
                 self.exchanges.append(exchange)
                 if isinstance(self.script, bytes):
                     exchange.send(self.script)

@@ -73,8 +73,8 @@ static bool on_switched(struct sky_back *back, const struct sky_answer *answer)
     return sky_text_equal(answer->upgrade, SKY_TEXT("echo"));
 }
 
-static const struct sky_back_events events = {on_sent, on_informed, on_answered, on_progress,
-                                              on_switched};
+static const struct sky_back_events events = {on_sent,     on_informed, on_answered,
+                                              on_progress, on_switched, NULL};
 
 static struct owner *set_up(uint32_t response_ms)
 {
@@ -126,6 +126,115 @@ static size_t idle_count(const struct owner *owner)
 }
 
 #define NO_BODY h2o_iovec_init(NULL, 0)
+
+/* ---- a body in parts ---- */
+
+static int wrote;
+
+static void on_wrote(struct sky_back *back)
+{
+    (void)back;
+    wrote++;
+}
+
+static const struct sky_back_events in_parts = {on_sent,     on_informed, on_answered,
+                                                on_progress, on_switched, on_wrote};
+
+static void begin_in_parts(struct owner *owner)
+{
+    struct sky_upstream_conn *conn = upstream_fixture_pair(&owner->fixture, &owner->server);
+
+    wrote = 0;
+    sky_back_start(&owner->back, &in_parts, conn, &owner->pool, SKY_TEXT("HEAD"), NO_BODY, false);
+}
+
+static void expect_at_server(struct owner *owner, const char *text)
+{
+    char got[64] = {0};
+
+    assert_int_equal(recv(owner->server, got, sizeof(got) - 1, MSG_DONTWAIT), strlen(text));
+    assert_string_equal(got, text);
+}
+
+static void test_body_in_parts(void **state)
+{
+    struct owner *owner = set_up(10000);
+
+    (void)state;
+    begin_in_parts(owner);
+    assert_int_equal(owner->sent, 0);
+    assert_true(sky_back_takes_body(&owner->back));
+    sky_back_write(&owner->back, h2o_iovec_init("one", 3), false);
+    assert_false(sky_back_takes_body(&owner->back));
+    settle(owner);
+    assert_int_equal(wrote, 1);
+    assert_int_equal(owner->sent, 0);
+    sky_back_write(&owner->back, h2o_iovec_init("two", 3), true);
+    settle(owner);
+    assert_int_equal(wrote, 1);
+    assert_int_equal(owner->sent, 1);
+    assert_false(sky_back_takes_body(&owner->back));
+    expect_at_server(owner, "HEADonetwo");
+    serve(owner, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    assert_int_equal(owner->back.state, SKY_BACK_WHOLE);
+    assert_int_equal(idle_count(owner), 1);
+    tear_down(owner);
+}
+
+/* The rest of the body would be taken for the next request's. */
+static void test_answer_before_the_last_part(void **state)
+{
+    struct owner *owner = set_up(10000);
+
+    (void)state;
+    begin_in_parts(owner);
+    sky_back_write(&owner->back, h2o_iovec_init("one", 3), false);
+    settle(owner);
+    serve(owner, "HTTP/1.1 413 Large\r\nContent-Length: 2\r\n\r\nhi");
+    assert_int_equal(owner->back.state, SKY_BACK_WHOLE);
+    assert_int_equal(owner->status, 413);
+    assert_int_equal(idle_count(owner), 0);
+    assert_false(sky_back_takes_body(&owner->back));
+    tear_down(owner);
+}
+
+static void test_server_closes_between_parts(void **state)
+{
+    struct owner *owner = set_up(10000);
+
+    (void)state;
+    begin_in_parts(owner);
+    sky_back_write(&owner->back, h2o_iovec_init("one", 3), false);
+    settle(owner);
+    close_server(owner);
+    settle(owner);
+    assert_int_equal(owner->back.state, SKY_BACK_FAILED);
+    assert_int_equal(owner->back.failure, SKY_FAILURE_CLOSED);
+    assert_false(sky_back_takes_body(&owner->back));
+    tear_down(owner);
+}
+
+/* What the client needs for the next part is not the app's time. */
+static void test_clock_stands_between_parts(void **state)
+{
+    struct owner *owner = set_up(20);
+
+    (void)state;
+    begin_in_parts(owner);
+    sky_back_hold_clock(&owner->back);
+    for (int i = 0; i < 3; i++) {
+        usleep(15000);
+        settle(owner);
+    }
+    assert_int_equal(owner->back.state, SKY_BACK_HEAD);
+    sky_back_write(&owner->back, h2o_iovec_init("one", 3), true);
+    for (int i = 0; i < 100 && owner->back.state == SKY_BACK_HEAD; i++) {
+        usleep(5000);
+        settle(owner);
+    }
+    assert_int_equal(owner->back.failure, SKY_FAILURE_RESPONSE_TIMEOUT);
+    tear_down(owner);
+}
 
 static void test_whole_answer(void **state)
 {
@@ -374,6 +483,10 @@ static void test_cancel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_body_in_parts),
+        cmocka_unit_test(test_answer_before_the_last_part),
+        cmocka_unit_test(test_server_closes_between_parts),
+        cmocka_unit_test(test_clock_stands_between_parts),
         cmocka_unit_test(test_whole_answer),
         cmocka_unit_test(test_nothing_was_written),
         cmocka_unit_test(test_closed_after_the_request),

@@ -341,39 +341,9 @@ size_t sky_forward_write(const struct sky_forward *forward, char *dst)
     return (size_t)(head.at - dst);
 }
 
-static bool all_of(struct sky_text text, enum sky_http1_class class)
-{
-    for (size_t i = 0; i < text.len; ++i)
-        if (!sky_http1_is(text.base[i], class))
-            return false;
-    return true;
-}
-
-static bool is_authority(struct sky_text text)
-{
-    for (size_t i = 0; i < text.len; ++i)
-        if (!sky_http1_is(text.base[i], SKY_HTTP1_HOST) && strchr(":[]", text.base[i]) == NULL)
-            return false;
-    return true;
-}
-
 const char *sky_forward_check(const h2o_req_t *req)
 {
     if (find_nominated(req, NULL) > SKY_FORWARD_MAX_NOMINATED)
         return "too many names in Connection";
-    if (req->version < 0x200)
-        return NULL; /* http1_front has looked at each byte */
-    if (req->method.len == 0 || !all_of(view(req->method), SKY_HTTP1_TOKEN))
-        return "bad method";
-    if (req->path.len == 0 || (req->path.base[0] != '/' && req->path.base[0] != '*') ||
-        !all_of(view(req->path), SKY_HTTP1_TARGET))
-        return "bad path";
-    if (!is_authority(view(req->authority)))
-        return "bad authority";
-    for (size_t i = 0; i < req->headers.size; ++i)
-        if (req->headers.entries[i].name->len == 0 ||
-            !all_of(view(*req->headers.entries[i].name), SKY_HTTP1_TOKEN) ||
-            !all_of(view(req->headers.entries[i].value), SKY_HTTP1_VALUE))
-            return "bad field";
     return NULL;
 }

@@ -35,8 +35,8 @@ struct sky_forward {
     struct sky_text upgrade; /* protocols to be asked for in place of `close`; empty: none */
 };
 
-/* sky_forward_check: NULL, or what makes the request unfit for an HTTP/1 head, as a static text.
- * libh2o lets HTTP/2 requests through whose path holds blanks or whose fields have no name. */
+/* sky_forward_check: NULL, or what makes the request unfit to be passed on, as a static text. That
+ * its bytes can stand in a head the fronts have seen to. */
 const char *sky_forward_check(const h2o_req_t *req);
 
 /* sky_forward_bound: no head is longer than this. */

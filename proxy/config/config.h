@@ -59,11 +59,13 @@ struct sky_tls_config {
     char *client_ca;          /* file; NULL: clients are not asked for certificates */
     enum sky_client_auth client_auth;
     char *hsts; /* value of Strict-Transport-Security; NULL: none is set */
+    bool no_http2;
 };
 
 struct sky_listener_config {
     struct sky_address address;
     struct sky_tls_config tls;
+    bool h2c;               /* HTTP/2 by prior knowledge, without TLS */
     uint16_t redirect_port; /* all requests are sent to https at this port; 0: none is */
 };
 
@@ -161,6 +163,8 @@ struct sky_config {
         size_t answer_rate;               /* bytes a second; 0: any */
         uint32_t connections;             /* 0: auto, see connection_limit.h */
         uint32_t connections_per_address; /* 0: any number */
+        uint32_t http2_streams;           /* of a connection, at a time */
+        uint32_t http2_resets;            /* of a connection, within 10 s */
         size_t buffered_bodies;           /* of all requests together */
     } limits;
     struct {

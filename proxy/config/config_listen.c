@@ -13,7 +13,8 @@ static const char accepted_tls[] =
     "{certificate: FILE, key: FILE, certificates: [{certificate: FILE, key: FILE}, ...], "
     "client_ca: FILE, client_auth: require or optional, hsts: VALUE}";
 static const char accepted_listener[] =
-    "{address: ADDR, tls: {certificate: FILE, key: FILE}, redirect_https: PORT}";
+    "{address: ADDR, tls: {certificate: FILE, key: FILE}, redirect_https: PORT, http2: on or off, "
+    "h2c: on or off}";
 
 static void report(const struct sky_yaml *yaml, const yaml_node_t *node, const char *option,
                    const char *what, const char *accepted)
@@ -156,7 +157,48 @@ static void read_redirect(struct sky_listener_config *listener, struct sky_yaml 
                             .option = option, .value = text, .what = what, .accepted = accepted});
 }
 
-enum { ADDRESS, TLS, REDIRECT, MEMBER_COUNT };
+static bool read_flag(const struct sky_yaml *yaml, const yaml_node_t *node, const char *option,
+                      bool *flag)
+{
+    static const char accepted[] = "on or off";
+    const char *text = sky_yaml_text(yaml, node, option, accepted);
+    if (text == NULL)
+        return false;
+    *flag = strcmp(text, "on") == 0 || strcmp(text, "true") == 0;
+    if (*flag || strcmp(text, "off") == 0 || strcmp(text, "false") == 0)
+        return true;
+    sky_yaml_report(
+        yaml, node,
+        (struct sky_problem){
+            .option = option, .value = text, .what = "is neither", .accepted = accepted});
+    return false;
+}
+
+static void read_http2(struct sky_listener_config *listener, struct sky_yaml *yaml,
+                       const yaml_node_t *node)
+{
+    bool on;
+    if (!read_flag(yaml, node, "listen.http2", &on))
+        return;
+    listener->tls.no_http2 = !on;
+    if (listener->tls.certificate_count == 0)
+        report(yaml, node, "listen.http2", "is given to a listener without tls",
+               "h2c: on for HTTP/2 without it");
+}
+
+static void read_h2c(struct sky_listener_config *listener, struct sky_yaml *yaml,
+                     const yaml_node_t *node)
+{
+    if (!read_flag(yaml, node, "listen.h2c", &listener->h2c) || !listener->h2c)
+        return;
+    if (listener->tls.certificate_count != 0)
+        report(yaml, node, "listen.h2c", "is given to a listener with tls",
+               "http2, on by itself there");
+    else if (listener->redirect_port != 0)
+        report(yaml, node, "listen.h2c", "is given to a listener that redirects to https", NULL);
+}
+
+enum { ADDRESS, TLS, REDIRECT, HTTP2, H2C, MEMBER_COUNT };
 
 static void read_listener(struct sky_config *config, struct sky_yaml *yaml, const yaml_node_t *item)
 {
@@ -164,6 +206,8 @@ static void read_listener(struct sky_config *config, struct sky_yaml *yaml, cons
         [ADDRESS] = {.name = "address", .required = true, .value = item},
         [TLS] = {.name = "tls"},
         [REDIRECT] = {.name = "redirect_https"},
+        [HTTP2] = {.name = "http2"},
+        [H2C] = {.name = "h2c"},
     };
     if (item->type == YAML_MAPPING_NODE) {
         members[ADDRESS].value = NULL;
@@ -187,6 +231,10 @@ static void read_listener(struct sky_config *config, struct sky_yaml *yaml, cons
         read_tls(&listener->tls, yaml, members[TLS].value);
     if (members[REDIRECT].value != NULL)
         read_redirect(listener, yaml, members[REDIRECT].value);
+    if (members[HTTP2].value != NULL)
+        read_http2(listener, yaml, members[HTTP2].value);
+    if (members[H2C].value != NULL)
+        read_h2c(listener, yaml, members[H2C].value);
 }
 
 void sky_config_read_listen(struct sky_config *config, struct sky_yaml *yaml,

@@ -64,6 +64,10 @@ static json_t *listeners_of(const struct sky_config *config)
         json_t *shown = json_pack("{s:s}", "address", listener->address.text);
         if (listener->tls.certificate_count != 0)
             json_object_set_new(shown, "tls", tls_of(&listener->tls));
+        if (listener->tls.no_http2)
+            json_object_set_new(shown, "http2", json_string("off"));
+        if (listener->h2c)
+            json_object_set_new(shown, "h2c", json_string("on"));
         if (listener->redirect_port != 0)
             json_object_set_new(shown, "redirect_https", json_integer(listener->redirect_port));
         json_array_append_new(list, shown);

@@ -108,14 +108,15 @@ void sky_exchange_fail(struct sky_exchange *exchange, enum sky_failure failure)
 
 /* --- life --- */
 
-/* Whether the client left before the last byte was out. HTTP/1 tells, by the time of that byte. */
+/* Whether the client left before the last byte was out; the front tells by the time of that byte.
+ */
 static bool client_gone(const struct sky_exchange *exchange)
 {
     const h2o_req_t *req = exchange->req;
 
     if (exchange->state != SKY_EXCHANGE_FINISHED)
         return true;
-    return !exchange->cut && req->version < 0x200 && req->timestamps.response_end_at.tv_sec == 0;
+    return !exchange->cut && req->timestamps.response_end_at.tv_sec == 0;
 }
 
 static struct sky_trace_outcome conclude(struct sky_exchange *exchange)
@@ -155,7 +156,6 @@ static void on_dispose(void *arg)
     struct sky_exchange *exchange = arg;
 
     h2o_timeout_unlink(&exchange->head_timer);
-    h2o_timeout_unlink(&exchange->start_timer);
     sky_dial_cancel(&exchange->dial);
     sky_back_fini(&exchange->back);
     if (exchange->tunnel != NULL)
@@ -241,9 +241,6 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
         sky_exchange_fail(exchange, unrouted);
     } else if (is_over_rate(exchange, route)) {
         sky_exchange_fail(exchange, SKY_FAILURE_RATE_LIMITED);
-    } else if (exchange->route != NULL && req->entity.len > route->rules->body) {
-        /* in HTTP/2, libh2o knows one limit for all */
-        sky_exchange_fail(exchange, SKY_FAILURE_BODY_TOO_LARGE);
     } else {
         answer(exchange, route);
     }

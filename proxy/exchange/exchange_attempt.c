@@ -230,8 +230,12 @@ static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_ser
     sky_dial_start(&exchange->dial, server, on_dialled);
 }
 
-static void start(struct sky_exchange *exchange)
+void sky_exchange_ask(struct sky_exchange *exchange, const struct sky_upstream_config *upstream)
 {
+    struct sky_worker *worker = exchange->worker;
+
+    sky_exchange_prepare_upload(exchange);
+    exchange->upstream = worker->upstreams[upstream - worker->config->upstreams];
     switch (sky_turn_take(&exchange->turn, exchange->upstream, on_turn)) {
     case SKY_TURN_HELD:
         start_attempt(exchange, exchange->turn.server, false);
@@ -242,22 +246,4 @@ static void start(struct sky_exchange *exchange)
         sky_exchange_fail(exchange, SKY_FAILURE_QUEUE_FULL);
         break;
     }
-}
-
-static void on_start_timer(h2o_timeout_entry_t *entry)
-{
-    start(H2O_STRUCT_FROM_MEMBER(struct sky_exchange, start_timer, entry));
-}
-
-void sky_exchange_ask(struct sky_exchange *exchange, const struct sky_upstream_config *upstream)
-{
-    struct sky_worker *worker = exchange->worker;
-
-    exchange->start_timer.cb = on_start_timer;
-    sky_exchange_prepare_upload(exchange);
-    exchange->upstream = worker->upstreams[upstream - worker->config->upstreams];
-    if (exchange->req->version < 0x200)
-        start(exchange);
-    else /* a stream that is reset in the read that began it never touches the upstream */
-        h2o_timeout_link(worker->ctx.loop, &worker->ctx.zero_timeout, &exchange->start_timer);
 }

@@ -54,7 +54,6 @@ struct sky_exchange {
     struct sky_tunnel *tunnel; /* of TUNNEL */
     struct sky_upstream_conn *tunnel_conn;
     h2o_timeout_entry_t head_timer;
-    h2o_timeout_entry_t start_timer;
     struct sky_access_times times;
 };
 

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "proxy/front/http1_conn.h"
+#include "proxy/front/http2.h"
 
 /* RFC 9112, 9.6: how long a client may go on sending after our last byte, in all. */
 #define LINGER_MS 30000
@@ -99,6 +100,8 @@ void sky_conn_close(struct sky_conn *conn)
     h2o_timeout_unlink(&conn->timer);
     h2o_timeout_unlink(&conn->settler);
     h2o_timeout_unlink(&conn->reader);
+    if (conn->h2 != NULL)
+        sky_h2_destroy(conn->h2);
     dispose_request(conn);
     h2o_socket_close(conn->sock);
     h2o_linklist_unlink(&conn->link);
@@ -124,7 +127,7 @@ void sky_conn_wait_for_silence(struct sky_conn *conn)
                        on_linger_timeout);
 }
 
-static void linger(struct sky_conn *conn)
+void sky_conn_linger(struct sky_conn *conn)
 {
     dispose_request(conn);
     init_request(conn);
@@ -153,7 +156,7 @@ bool sky_conn_finish(struct sky_conn *conn)
         if (conn->half_closed || (nothing_to_come && conn->refusal == SKY_REFUSAL_none))
             sky_conn_close(conn);
         else
-            linger(conn);
+            sky_conn_linger(conn);
         return false;
     }
     dispose_request(conn);
@@ -184,11 +187,25 @@ struct sky_conn *sky_conn_new(struct sky_front *front, h2o_socket_t *sock)
     return conn;
 }
 
+static bool has_chosen_http2(const struct sky_conn *conn)
+{
+    const unsigned char *protocol = NULL;
+    unsigned len = 0;
+
+    if (conn->ssl != NULL)
+        SSL_get0_alpn_selected(conn->ssl, &protocol, &len);
+    return len == 2 && memcmp(protocol, "h2", 2) == 0;
+}
+
 void sky_conn_begin(struct sky_conn *conn)
 {
-    conn->state = SKY_CONN_IDLE;
+    bool http2 = has_chosen_http2(conn);
+
+    conn->state = http2 ? SKY_CONN_HTTP2 : SKY_CONN_IDLE;
     sky_conn_wait_idle(conn);
     sky_conn_start_reading(conn);
+    if (http2)
+        sky_h2_begin(conn);
 }
 
 /* ---- timers ---- */

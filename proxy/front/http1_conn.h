@@ -17,6 +17,9 @@
  * from RUNNING to TUNNEL and stays there: the tunnel has the socket, and the request lasts as long
  * as it.
  *
+ * A connection whose client has chosen HTTP/2 is HTTP2 from its first request on (http2.h), and
+ * uses none of what belongs to one request here.
+ *
  * RUNNING: a handler has the request, or an answer of the front's own is on its way; reading goes
  * on all the while. Any state can end in a close. */
 #ifndef SKY_PROXY_FRONT_HTTP1_CONN_H
@@ -48,6 +51,7 @@ struct sky_front {
     h2o_linklist_t conns;
     _Atomic size_t conn_count;
     bool draining;
+    struct sky_h2_settings *h2;
     struct sky_body_policy (*body_policy)(h2o_req_t *req); /* NULL: buffered, the limit of body */
     struct sky_head_field *fields; /* where heads are parsed to, limits.field_count of them */
 };
@@ -59,6 +63,7 @@ enum sky_conn_state {
     SKY_CONN_BODY,      /* the body is coming in */
     SKY_CONN_RUNNING,
     SKY_CONN_TUNNEL, /* the socket is the tunnel's */
+    SKY_CONN_HTTP2,  /* conn->h2 has all that follows the handshake */
     SKY_CONN_LINGER  /* our side is shut; what still comes is read and dropped */
 };
 
@@ -111,6 +116,8 @@ struct sky_conn {
     bool client_closes;       /* it asked for no more than this answer */
     bool half_closed;         /* it sends no more */
     bool reading_paused;
+    bool may_be_h2c;   /* its first bytes decide */
+    struct sky_h2 *h2; /* NULL: HTTP/1 */
 
     /* all that follows is cleared for each request */
     struct sky_head_scan scan;
@@ -176,6 +183,10 @@ const char *sky_conn_peer(struct sky_conn *conn, char host[NI_MAXHOST]);
  * is gone. */
 bool sky_conn_finish(struct sky_conn *conn);
 
+/* sky_conn_linger: everything is said: our side is shut, and the client's last bytes are waited
+ * for. */
+void sky_conn_linger(struct sky_conn *conn);
+
 /* sky_conn_wait_idle, sky_conn_wait_for_silence: sets the timer of IDLE, of LINGER; shorter ones
  * while the front drains. */
 void sky_conn_wait_idle(struct sky_conn *conn);
@@ -207,6 +218,16 @@ void sky_conn_advance(struct sky_conn *conn);
 /* sky_conn_refuse_head: answers with a refusal and closes; conn may be gone afterwards. */
 void sky_conn_refuse_head(struct sky_conn *conn, enum sky_refusal refusal);
 
+/* sky_conn_refusal_of_body: logs what has to be said of a body that could not be buffered. */
+enum sky_refusal sky_conn_refusal_of_body(struct sky_conn *conn, enum sky_body_result result);
+
+/* sky_conn_too_slow: whether a body that began then (loop time) comes below limits.body_rate. */
+bool sky_conn_too_slow(const struct sky_front *front, const struct sky_body_buffer *body,
+                       size_t more_bytes, uint64_t began_ms);
+
+/* sky_conn_allow_methods: the field Allow of a 405. */
+void sky_conn_allow_methods(h2o_req_t *req);
+
 /* sky_conn_refuse_body: hands the request to its handler without a body, to be answered with the
  * refusal; conn may be gone afterwards. */
 void sky_conn_refuse_body(struct sky_conn *conn, enum sky_refusal refusal);
@@ -234,6 +255,13 @@ void sky_conn_write(struct sky_conn *conn, h2o_iovec_t bytes);
 /* sky_conn_switch_head: a 101 with the fields of req.res that switches to `protocol`; in the
  * request's pool. */
 h2o_iovec_t sky_conn_switch_head(struct sky_conn *conn, struct sky_text protocol);
+
+/* sky_conn_hsts: the field that this connection's answers bear; NULL: it is no place for it, or it
+ * is left to the app. */
+const char *sky_conn_hsts(const struct sky_conn *conn);
+
+/* sky_conn_count_response: by the class of its status. */
+void sky_conn_count_response(struct sky_conn *conn, int status);
 
 /* sky_conn_settle: does what is due after output (response.then). True: the next request may be
  * read; false: a request runs, or conn lingers, or is gone. */

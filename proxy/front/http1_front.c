@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "proxy/front/http1_conn.h"
+#include "proxy/front/http2.h"
 
 /* RFC 9112, 9.6: how long a client that goes on sending after our last byte may be silent. */
 #define LINGER_SILENCE_MS 5000
@@ -58,6 +59,7 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
         config->limits.body, config->buffer.memory, config->buffer.directory, NULL, open, write};
     front->body_rate = config->limits.body_rate;
     front->answer_rate = config->limits.answer_rate;
+    front->h2 = sky_h2_settings_new(config->limits.http2_streams, config->limits.http2_resets);
     front->fields = h2o_mem_alloc(sizeof *front->fields * config->limits.header_fields);
     h2o_linklist_init_anchor(&front->conns);
     h2o_timeout_init(ctx->loop, &front->handshake_timeout, config->timeouts.handshake_ms);
@@ -94,6 +96,7 @@ void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
     struct sky_conn *conn = sky_conn_new(front, sock);
 
     conn->listener = listener;
+    conn->may_be_h2c = listener->h2c;
     if (ctx != NULL)
         sky_conn_shake_hands(conn, ctx);
     else
@@ -103,12 +106,15 @@ void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
 void sky_front_drain(struct sky_front *front)
 {
     front->draining = true;
-    for (h2o_linklist_t *node = front->conns.next; node != &front->conns; node = node->next) {
+    for (h2o_linklist_t *node = front->conns.next, *next; node != &front->conns; node = next) {
         struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, link, node);
+        next = node->next;
         if (conn->state == SKY_CONN_IDLE)
             sky_conn_wait_idle(conn);
         else if (conn->state == SKY_CONN_LINGER)
             sky_conn_wait_for_silence(conn);
+        else if (conn->h2 != NULL)
+            sky_h2_drain(conn->h2); /* conn may be gone */
     }
 }
 
@@ -146,6 +152,7 @@ void sky_front_destroy(struct sky_front *front)
     h2o_timeout_dispose(loop, &front->write_timeout);
     h2o_timeout_dispose(loop, &front->linger_timeout);
     h2o_timeout_dispose(loop, &front->drain_timeout);
+    sky_h2_settings_destroy(front->h2);
     free(front->fields);
     free(front);
 }

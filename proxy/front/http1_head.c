@@ -129,8 +129,8 @@ static struct sky_text trim(struct sky_text text)
     return text;
 }
 
-/* uri-host [ ":" port ] (RFC 9110, 7.2); empty is for targets without an authority. */
-static bool is_host(struct sky_text host)
+/* uri-host [ ":" port ] (RFC 9110, 7.2). */
+bool sky_head_is_host(struct sky_text host)
 {
     size_t i = 0;
 
@@ -166,7 +166,7 @@ static enum sky_refusal parse_absolute_form(struct sky_head *head)
     while (len < rest.len && rest.base[len] != '/' && rest.base[len] != '?')
         len++;
     head->authority = sky_text(rest.base, len);
-    if (len == 0 || !is_host(head->authority))
+    if (len == 0 || !sky_head_is_host(head->authority))
         return SKY_REFUSAL_target;
     head->target = sky_text(rest.base + len, rest.len - len);
     head->target_lacks_slash = head->target.len == 0 || head->target.base[0] == '?';
@@ -226,7 +226,7 @@ static enum sky_refusal take_host(struct sky_head *head, struct sky_text value, 
     if (seen->host)
         return SKY_REFUSAL_host_repeated;
     seen->host = true;
-    if (!is_host(value))
+    if (!sky_head_is_host(value))
         return SKY_REFUSAL_host;
     if (head->authority.len == 0)
         head->authority = value;

@@ -70,4 +70,7 @@ struct sky_head {
 enum sky_refusal sky_head_parse(struct sky_text bytes, struct sky_head *head)
     __attribute__((warn_unused_result));
 
+/* sky_head_is_host: whether a Host or an authority may say this; it may be empty. */
+bool sky_head_is_host(struct sky_text host);
+
 #endif

@@ -6,10 +6,12 @@
 
 #include "proxy/exchange/tunnel.h"
 #include "proxy/front/http1_conn.h"
+#include "proxy/front/http2.h"
 
 /* Read at once: what a head needs; what a body is worth. */
 #define READ_HEAD_BYTES 4096
 #define READ_BODY_BYTES 65536
+#define READ_HTTP2_BYTES 32768
 
 static void on_read(h2o_socket_t *sock, const char *err);
 
@@ -91,6 +93,7 @@ static void on_bytes(struct sky_conn *conn)
             sky_conn_stream_arrived(conn);
         break;
     case SKY_CONN_TUNNEL:
+    case SKY_CONN_HTTP2:
         break;
     case SKY_CONN_LINGER:
         if (h2o_now(conn->super.ctx->loop) < conn->linger_until_ms)
@@ -115,20 +118,38 @@ static void on_end(struct sky_conn *conn, bool lost)
     }
     if (conn->state == SKY_CONN_BODY || conn->state == SKY_CONN_RUNNING)
         sky_conn_count(conn, SKY_COUNT_client_gone);
+    if (conn->h2 != NULL)
+        sky_h2_lost(conn->h2);
     sky_conn_close(conn);
+}
+
+/* nghttp2 keeps what is no whole frame yet: a connection needs no buffer of its own. */
+static ssize_t receive_http2(struct sky_conn *conn)
+{
+    char bytes[READ_HTTP2_BYTES];
+    ssize_t got = conn->io->receive(conn, bytes, sizeof bytes);
+
+    if (got > 0) {
+        take_time(&conn->read_at);
+        sky_h2_input(conn->h2, sky_text(bytes, (size_t)got));
+    }
+    return got;
 }
 
 static void on_read(h2o_socket_t *sock, const char *err)
 {
     struct sky_conn *conn = sock->data;
-    ssize_t got = conn->state == SKY_CONN_LINGER ? receive_and_drop(conn) : receive(conn);
+    bool http2 = conn->h2 != NULL;
+    ssize_t got = http2                            ? receive_http2(conn)
+                  : conn->state == SKY_CONN_LINGER ? receive_and_drop(conn)
+                                                   : receive(conn);
 
     (void)err; /* of reads that libh2o does */
-    if (got > 0)
+    if (got > 0 && !http2)
         on_bytes(conn);
     else if (got == 0)
         on_end(conn, false);
-    else if (errno != EAGAIN && errno != EINTR)
+    else if (got < 0 && errno != EAGAIN && errno != EINTR)
         on_end(conn, true);
 }
 

@@ -10,6 +10,7 @@
 
 #include "proxy/access/access_request.h"
 #include "proxy/front/http1_conn.h"
+#include "proxy/front/http2.h"
 #include "reporter/log.h"
 
 /* Each step returns whether another may follow at once; if not, conn may be gone. */
@@ -63,6 +64,13 @@ static void fill_line(struct sky_conn *conn, const struct sky_head *head)
             h2o_concat(&req->pool, h2o_iovec_init(H2O_STRLIT("/")), iovec_of(head->target));
 }
 
+/* RFC 9110, 15.5.6 */
+void sky_conn_allow_methods(h2o_req_t *req)
+{
+    h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("allow"), 0, "Allow",
+                          H2O_STRLIT("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"));
+}
+
 static bool refuse_head(struct sky_conn *conn, enum sky_refusal refusal,
                         const struct sky_head *head)
 {
@@ -76,9 +84,8 @@ static bool refuse_head(struct sky_conn *conn, enum sky_refusal refusal,
     conn->state = SKY_CONN_RUNNING;
     h2o_timeout_unlink(&conn->timer);
     fill_line(conn, head);
-    if (row->status == 405) /* RFC 9110, 15.5.6 */
-        h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("allow"), 0, "Allow",
-                              H2O_STRLIT("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"));
+    if (row->status == 405)
+        sky_conn_allow_methods(req);
     conn->dispatching = true;
     h2o_send_error_generic(req, row->status, row->phrase, row->text, H2O_SEND_ERROR_KEEP_HEADERS);
     conn->dispatching = false;
@@ -111,24 +118,31 @@ void sky_conn_refuse_body(struct sky_conn *conn, enum sky_refusal refusal)
 enum sky_refusal sky_front_refusal(h2o_req_t *req)
 {
     struct sky_conn *conn = sky_conn_of(req);
+    const struct sky_h2_stream *stream = sky_h2_stream_of(req);
 
+    if (stream != NULL)
+        return stream->refusal;
     return conn != NULL ? conn->refusal : SKY_REFUSAL_none;
 }
 
 /* ---- bodies ---- */
 
-static bool body_failed(struct sky_conn *conn, enum sky_body_result result)
+enum sky_refusal sky_conn_refusal_of_body(struct sky_conn *conn, enum sky_body_result result)
 {
     static struct sky_log_limit limit;
 
     if (result == SKY_BODY_TOO_LARGE)
-        return refuse_body(conn, SKY_REFUSAL_body_size);
+        return SKY_REFUSAL_body_size;
     if (result == SKY_BODY_OVER_BUDGET)
-        return refuse_body(conn, SKY_REFUSAL_body_budget);
+        return SKY_REFUSAL_body_budget;
     sky_log_limited(&limit, SKY_LOG_ERROR, "cannot buffer a request's body in %s: %s",
                     conn->front->body.directory, strerror(errno));
-    return refuse_body(conn, result == SKY_BODY_NO_SPACE ? SKY_REFUSAL_body_disk_full
-                                                         : SKY_REFUSAL_body_unbuffered);
+    return result == SKY_BODY_NO_SPACE ? SKY_REFUSAL_body_disk_full : SKY_REFUSAL_body_unbuffered;
+}
+
+static bool body_failed(struct sky_conn *conn, enum sky_body_result result)
+{
+    return refuse_body(conn, sky_conn_refusal_of_body(conn, result));
 }
 
 static bool finish_body(struct sky_conn *conn)
@@ -177,11 +191,11 @@ static bool read_chunked_body(struct sky_conn *conn)
 }
 
 /* The timer is for who sends nothing; this is for who sends a little, to hold a place. */
-static bool comes_too_slowly(const struct sky_conn *conn)
+bool sky_conn_too_slow(const struct sky_front *front, const struct sky_body_buffer *body,
+                       size_t more_bytes, uint64_t began_ms)
 {
-    const struct sky_front *front = conn->front;
-    uint64_t passed_ms = h2o_now(conn->super.ctx->loop) - conn->body_began_ms;
-    uint64_t received = conn->body.file_bytes + conn->body.memory_size + conn->sock->input->size;
+    uint64_t passed_ms = h2o_now(front->ctx->loop) - began_ms;
+    uint64_t received = body->file_bytes + body->memory_size + more_bytes;
 
     return passed_ms > front->body_timeout.timeout &&
            received * 1000 < front->body_rate * passed_ms;
@@ -191,7 +205,7 @@ static bool read_body(struct sky_conn *conn)
 {
     if (conn->sock->input->size == 0)
         return false;
-    if (comes_too_slowly(conn))
+    if (sky_conn_too_slow(conn->front, &conn->body, conn->sock->input->size, conn->body_began_ms))
         return refuse_body(conn, SKY_REFUSAL_body_rate);
     sky_conn_set_timer(conn, &conn->front->body_timeout, sky_conn_on_body_timeout);
     return conn->chunked ? read_chunked_body(conn) : read_sized_body(conn);
@@ -328,8 +342,34 @@ static bool start_request(struct sky_conn *conn)
     return dispatch(conn);
 }
 
+/* RFC 9113, 3.4: whether what has come begins an HTTP/2 connection, or still may. */
+static bool is_preface(struct sky_conn *conn)
+{
+    const h2o_buffer_t *input = conn->sock->input;
+    size_t len = input->size < NGHTTP2_CLIENT_MAGIC_LEN ? input->size : NGHTTP2_CLIENT_MAGIC_LEN;
+
+    return memcmp(input->bytes, NGHTTP2_CLIENT_MAGIC, len) == 0;
+}
+
+static bool await_head(struct sky_conn *conn)
+{
+    if (conn->state == SKY_CONN_IDLE && conn->sock->input->size > conn->scan.begin) {
+        conn->state = SKY_CONN_HEAD;
+        sky_conn_set_timer(conn, &conn->front->head_timeout, sky_conn_on_head_timeout);
+    }
+    return false;
+}
+
 static bool read_head(struct sky_conn *conn)
 {
+    if (conn->may_be_h2c && is_preface(conn)) {
+        if (conn->sock->input->size < NGHTTP2_CLIENT_MAGIC_LEN)
+            return await_head(conn);
+        sky_h2_begin(conn);
+        return false;
+    }
+    conn->may_be_h2c = false;
+
     h2o_buffer_t *input = conn->sock->input;
     enum sky_head_result result =
         sky_head_scan(&conn->scan, &conn->front->limits, sky_text(input->bytes, input->size));
@@ -344,11 +384,7 @@ static bool read_head(struct sky_conn *conn)
     case SKY_HEAD_MORE:
         break;
     }
-    if (conn->state == SKY_CONN_IDLE && input->size > conn->scan.begin) {
-        conn->state = SKY_CONN_HEAD;
-        sky_conn_set_timer(conn, &conn->front->head_timeout, sky_conn_on_head_timeout);
-    }
-    return false;
+    return await_head(conn);
 }
 
 void sky_conn_advance(struct sky_conn *conn)
@@ -367,6 +403,7 @@ void sky_conn_advance(struct sky_conn *conn)
         case SKY_CONN_HANDSHAKE:
         case SKY_CONN_RUNNING:
         case SKY_CONN_TUNNEL:
+        case SKY_CONN_HTTP2:
         case SKY_CONN_LINGER:
             more = false;
             break;

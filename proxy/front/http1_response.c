@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #include "proxy/front/http1_conn.h"
+#include "proxy/front/http2.h"
 
 /* Up to this many bytes of body go into the head's buffer: copying them is cheaper than sendmsg. */
 #define MERGE_BYTES 2048
@@ -175,8 +176,7 @@ static bool is_ours(const h2o_header_t *field)
            field->name == &H2O_TOKEN_TRANSFER_ENCODING->buf;
 }
 
-/* NULL: the connection is no place for it, or it is left to the app. */
-static const char *hsts_of(const struct sky_conn *conn)
+const char *sky_conn_hsts(const struct sky_conn *conn)
 {
     return conn->ssl != NULL && conn->listener != NULL ? conn->listener->tls.hsts : NULL;
 }
@@ -184,7 +184,7 @@ static const char *hsts_of(const struct sky_conn *conn)
 static size_t head_bound(const struct sky_conn *conn)
 {
     const h2o_req_t *req = &conn->req;
-    const char *hsts = hsts_of(conn);
+    const char *hsts = sky_conn_hsts(conn);
     size_t bound = sizeof("HTTP/1.1 200 \r\nDate: \r\nConnection: keep-alive\r\n"
                           "Content-Length: 18446744073709551615\r\n\r\n") +
                    H2O_TIMESTR_RFC1123_LEN + strlen(req->res.reason);
@@ -239,7 +239,7 @@ static char *put_head(char *dst, struct sky_conn *conn)
 {
     h2o_req_t *req = &conn->req;
 
-    const char *hsts = hsts_of(conn);
+    const char *hsts = sky_conn_hsts(conn);
 
     h2o_get_timestamp(conn->super.ctx, NULL, NULL); /* brings the cached text up to date */
     dst = put_status_line(dst, &req->res);
@@ -270,11 +270,11 @@ static char *put_head(char *dst, struct sky_conn *conn)
     return PUT(dst, "\r\n");
 }
 
-static void count_response(struct sky_conn *conn)
+void sky_conn_count_response(struct sky_conn *conn, int status)
 {
     static const enum sky_counter counters[] = {SKY_COUNT_responses_2xx, SKY_COUNT_responses_3xx,
                                                 SKY_COUNT_responses_4xx, SKY_COUNT_responses_5xx};
-    int class = conn->req.res.status / 100;
+    int class = status / 100;
 
     if (class >= 2 && class <= 5)
         sky_conn_count(conn, counters[class - 2]);
@@ -350,7 +350,7 @@ static void push_head_and_body(struct sky_conn *conn, const struct piece *piece)
     if (!merge)
         push_body(conn, piece);
     conn->response.head_made = true;
-    count_response(conn);
+    sky_conn_count_response(conn, conn->req.res.status);
     conn->req.timestamps.response_start_at = *h2o_get_timestamp(conn->super.ctx, NULL, NULL);
 }
 
@@ -437,9 +437,12 @@ h2o_iovec_t sky_conn_switch_head(struct sky_conn *conn, struct sky_text protocol
 void sky_front_inform(h2o_req_t *req, int status, const h2o_header_t *fields, size_t field_count)
 {
     struct sky_conn *conn = sky_conn_of(req);
+    struct sky_h2_stream *stream = sky_h2_stream_of(req);
     h2o_res_t res = {.status = status, .reason = interim_phrase(status)};
     size_t bound = sizeof("HTTP/1.1 100 Early Hints\r\n\r\n");
 
+    if (stream != NULL && status >= 100 && status <= 199 && status != 101)
+        sky_h2_inform(stream, status, fields, field_count);
     if (conn == NULL || req->version < 0x101 || conn->state != SKY_CONN_RUNNING ||
         conn->response.head_made || status < 100 || status > 199 || status == 101)
         return;

@@ -109,16 +109,19 @@ static bool load_client_ca(SSL_CTX *ctx, const struct sky_tls_config *config,
     return true;
 }
 
-/* RFC 7301, 3.2: what a client offers has to hold one of ours, or the handshake ends. */
+/* RFC 7301, 3.2: what a client offers has to hold one of ours, or the handshake ends.
+ * arg: not NULL when HTTP/2 is none of ours. */
 static int choose_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *chosen_len,
                            const unsigned char *offered, unsigned offered_len, void *arg)
 {
-    static const unsigned char ours[] = "\x08http/1.1\x08http/1.0";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1\x08http/1.0";
+    size_t skipped = arg == NULL ? 0 : sizeof("\x02h2") - 1;
     unsigned char *found;
 
-    (void)ssl, (void)arg;
-    if (SSL_select_next_proto(&found, chosen_len, ours, sizeof(ours) - 1, offered, offered_len) !=
-        OPENSSL_NPN_NEGOTIATED)
+    (void)ssl;
+    if (SSL_select_next_proto(&found, chosen_len, ours + skipped,
+                              (unsigned)(sizeof(ours) - 1 - skipped), offered,
+                              offered_len) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *chosen = found;
     return SSL_TLSEXT_ERR_OK;
@@ -139,7 +142,7 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
-static bool set_up(SSL_CTX *ctx)
+static bool set_up(SSL_CTX *ctx, const struct sky_tls_config *config)
 {
     static const unsigned char session_context[] = "skystitch";
 
@@ -150,7 +153,7 @@ static bool set_up(SSL_CTX *ctx)
                               SSL_MODE_RELEASE_BUFFERS);
     /* tickets, which clients keep, take the place of it */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, config->no_http2 ? ctx : NULL);
     return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
            SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) == 1 &&
            SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1) == 1;
@@ -161,7 +164,7 @@ static bool add_context(struct sky_tls *tls, const struct sky_tls_config *config
 {
     const struct sky_certificate_config *certificate = &config->certificates[i];
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    if (ctx == NULL || !set_up(ctx)) {
+    if (ctx == NULL || !set_up(ctx, config)) {
         SSL_CTX_free(ctx);
         return fail(report, "certificate", certificate->certificate, openssl_reason(),
                     "is OpenSSL's own configuration sound?");

@@ -12,9 +12,9 @@
 
 struct sky_tls;
 
-/* sky_tls_new: reads the files. TLS 1.2 and 1.3, ALPN http/1.1. A client that names a host gets the
- * first certificate made for it, else the first of all. NULL with one line in error: which file,
- * what is wrong with it, what to do. */
+/* sky_tls_new: reads the files. TLS 1.2 and 1.3, ALPN h2 and http/1.1. A client that names a host
+ * gets the first certificate made for it, else the first of all. NULL with one line in error: which
+ * file, what is wrong with it, what to do. */
 struct sky_tls *sky_tls_new(const struct sky_tls_config *config, char *error, size_t error_size);
 
 /* sky_tls_context: for handshakes; it changes to that of another certificate on the way. */

@@ -78,13 +78,13 @@ def pattern(size: int) -> bytes:
     return (bytes(range(256)) * (size // 256 + 1))[:size]
 
 
+@pytest.mark.parametrize(("option", "protocol"), [("--http1.1", "http/1.1"), ("--http2", "h2")])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_curl(site: TlsSite, pki: Pki, version: str) -> None:
-    """It offers h2 too, and is told http/1.1."""
-    done = curl(pki, "-v", f"--tlsv{version}", "--tls-max", version, f"{site.url}/users/7")
+def test_curl(site: TlsSite, pki: Pki, version: str, option: str, protocol: str) -> None:
+    done = curl(pki, "-v", option, f"--tlsv{version}", "--tls-max", version, f"{site.url}/users/7")
     assert json.loads(done.stdout) == {"id": 7}
     assert f"SSL connection using TLSv{version}".encode() in done.stderr
-    assert b"server accepted http/1.1" in done.stderr
+    assert f"server accepted {protocol}".encode() in done.stderr
 
 
 def test_requests_keeps_its_connection(site: TlsSite, pki: Pki) -> None:

@@ -80,10 +80,10 @@ static const struct mistake {
                          "[v6]:port, :port or unix:/path\n"},
     {"listen: [{port: 8080}]\n",
      "shop.yaml:1:11: listen.port: unknown option; accepted: {address: ADDR, tls: {certificate: "
-     "FILE, key: FILE}, redirect_https: PORT}\n"},
+     "FILE, key: FILE}, redirect_https: PORT, http2: on or off, h2c: on or off}\n"},
     {"listen: [{}]\n",
      "shop.yaml:1:10: listen: \"address\" is missing; accepted: {address: ADDR, tls: {certificate: "
-     "FILE, key: FILE}, redirect_https: PORT}\n"},
+     "FILE, key: FILE}, redirect_https: PORT, http2: on or off, h2c: on or off}\n"},
     {"listen: [{address: \":1\", redirect_https: 70000}]\n",
      "shop.yaml:1:42: listen.redirect_https: \"70000\" is no port; accepted: on, off or a port\n"},
     {"listen: [{address: \":1\", redirect_https: 1x}]\n",
@@ -91,6 +91,16 @@ static const struct mistake {
     {"listen: [{address: \":1\", redirect_https: on, tls: {certificate: a, key: b}}]\n",
      "shop.yaml:1:42: listen.redirect_https: \"on\" is given to a listener with tls; accepted: on, "
      "off or a port\n"},
+    {"listen: [{address: \":1\", http2: on}]\n",
+     "shop.yaml:1:33: listen.http2: is given to a listener without tls; accepted: h2c: on for "
+     "HTTP/2 without it\n"},
+    {"listen: [{address: \":1\", tls: {certificate: a, key: b}, http2: 2}]\n",
+     "shop.yaml:1:64: listen.http2: \"2\" is neither; accepted: on or off\n"},
+    {"listen: [{address: \":1\", tls: {certificate: a, key: b}, h2c: on}]\n",
+     "shop.yaml:1:62: listen.h2c: is given to a listener with tls; accepted: http2, on by itself "
+     "there\n"},
+    {"listen: [{address: \":1\", redirect_https: on, h2c: on}]\n",
+     "shop.yaml:1:51: listen.h2c: is given to a listener that redirects to https\n"},
     {"listen: [{address: \":1\", tls: {certificate: a, key: a, hsts: 1y}}]\n",
      "shop.yaml:1:62: listen.tls.hsts: \"1y\" does not begin with max-age=; accepted: a field's "
      "value, as max-age=31536000; includeSubDomains\n"},

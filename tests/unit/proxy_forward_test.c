@@ -404,45 +404,6 @@ static void test_bound_holds_for_the_largest(void **state)
     tear_down(fixture);
 }
 
-static void test_check(void **state)
-{
-    static const struct {
-        const char *method, *path, *authority, *fields, *defect;
-    } cases[] = {
-        {"GET", "/a?b", "shop:80", "a: b\n", NULL},
-        {"OPTIONS", "*", "[::1]:80", "", NULL},
-        {"GET", "/\xff", "a_b.example", "", NULL},
-        {"GET /evil HTTP/1.1", "/", "shop", "", "bad method"},
-        {"", "/", "shop", "", "bad method"},
-        {"GET", "/ HTTP/1.1", "shop", "", "bad path"},
-        {"GET", "", "shop", "", "bad path"},
-        {"GET", "a", "shop", "", "bad path"},
-        {"GET", "/\t", "shop", "", "bad path"},
-        {"GET", "/#a", "shop", "", "bad path"},
-        {"GET", "/", "shop/x", "", "bad authority"},
-        {"GET", "/", "a@shop", "", "bad authority"},
-        {"GET", "/", "sh op", "", "bad authority"},
-        {"GET", "/", "shop", ": b\n", "bad field"},
-        {"GET", "/", "shop", "a b: c\n", "bad field"},
-        {"GET", "/", "shop", "a: b\001\n", "bad field"},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); ++i) {
-        struct fixture *fixture = set_up(STRANGER, cases[i].fields);
-        fixture->req.version = 0x200;
-        fixture->req.method = text_in_pool(&fixture->req.pool, cases[i].method);
-        fixture->req.path = text_in_pool(&fixture->req.pool, cases[i].path);
-        fixture->req.authority = text_in_pool(&fixture->req.pool, cases[i].authority);
-        const char *defect = sky_forward_check(&fixture->req);
-        if (cases[i].defect == NULL)
-            assert_null(defect);
-        else
-            assert_string_equal(defect, cases[i].defect);
-        tear_down(fixture);
-    }
-}
-
 /* Each name costs a comparison with each field. */
 static void test_too_many_nominated(void **state)
 {
@@ -472,7 +433,6 @@ int main(void)
         cmocka_unit_test(test_rules_replace_what_is_ours),
         cmocka_unit_test(test_prefix_is_stripped),
         cmocka_unit_test(test_bound_holds_for_the_largest),
-        cmocka_unit_test(test_check),
         cmocka_unit_test(test_too_many_nominated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

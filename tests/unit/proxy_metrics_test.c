@@ -47,7 +47,7 @@ static void test_values(void **state)
     metrics.gauges[SKY_GAUGE_build] = 1;
     metrics.gauges[SKY_GAUGE_cpu_seconds] = 1.25;
     char *text = text_of(&metrics);
-    assert_true(has_line(text, "skystitch_requests_total 7"));
+    assert_true(has_line(text, "skystitch_requests_total{version=\"1\"} 7"));
     assert_true(has_line(text, "# TYPE skystitch_requests_total counter"));
     assert_true(has_line(text, "skystitch_responses_total{class=\"5xx\"} 1"));
     assert_true(has_line(text, "skystitch_responses_total{class=\"2xx\"} 0"));

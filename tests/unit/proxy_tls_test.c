@@ -287,12 +287,33 @@ static void test_protocols(void **state)
     struct sky_tls *tls = load_two();
     SSL_CTX *ctx = sky_tls_context(tls);
     (void)state;
-    assert_string_equal(shake_hands(ctx, NULL, "\x02h2\x08http/1.1", TLS1_3_VERSION).protocol,
+    assert_string_equal(shake_hands(ctx, NULL, "\x08http/1.1\x02h2", TLS1_3_VERSION).protocol,
+                        "h2");
+    assert_string_equal(shake_hands(ctx, NULL, "\x08http/1.1", TLS1_3_VERSION).protocol,
                         "http/1.1");
     assert_string_equal(shake_hands(ctx, NULL, NULL, TLS1_3_VERSION).protocol, "");
-    assert_int_equal(shake_hands(ctx, "a.wild.test", "\x02h2", TLS1_3_VERSION).failure,
+    assert_int_equal(shake_hands(ctx, "a.wild.test", "\x02h3", TLS1_3_VERSION).failure,
                      SKY_COUNT_tls_failed_no_common);
     assert_int_equal(shake_hands(ctx, NULL, NULL, TLS1_1_VERSION).failure,
+                     SKY_COUNT_tls_failed_no_common);
+    sky_tls_destroy(tls);
+}
+
+static void test_no_http2(void **state)
+{
+    struct pair file;
+    char error[512];
+    struct sky_certificate_config pair = {
+        (char *)(uintptr_t)in_directory(file.certificate, "shop.pem"),
+        (char *)(uintptr_t)in_directory(file.key, "shop.key")};
+    struct sky_tls *tls = sky_tls_new(
+        &(struct sky_tls_config){.certificates = &pair, .certificate_count = 1, .no_http2 = true},
+        error, sizeof(error));
+    SSL_CTX *ctx = sky_tls_context(tls);
+    (void)state;
+    assert_string_equal(shake_hands(ctx, NULL, "\x02h2\x08http/1.1", TLS1_3_VERSION).protocol,
+                        "http/1.1");
+    assert_int_equal(shake_hands(ctx, NULL, "\x02h2", TLS1_3_VERSION).failure,
                      SKY_COUNT_tls_failed_no_common);
     sky_tls_destroy(tls);
 }
@@ -311,9 +332,13 @@ static void test_client_without_certificate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defects),     cmocka_unit_test(test_context),
-        cmocka_unit_test(test_client_auth), cmocka_unit_test(test_certificate_by_name),
-        cmocka_unit_test(test_protocols),   cmocka_unit_test(test_client_without_certificate),
+        cmocka_unit_test(test_defects),
+        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_client_auth),
+        cmocka_unit_test(test_certificate_by_name),
+        cmocka_unit_test(test_protocols),
+        cmocka_unit_test(test_no_http2),
+        cmocka_unit_test(test_client_without_certificate),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

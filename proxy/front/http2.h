@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the front: HTTP/2 on a client connection. nghttp2 has frames, HPACK, windows, states of
+ * streams and what RFC 9113, 8 asks of messages; this has everything around: bytes in and out,
+ * limits, timers, bodies, requests and answers of h2o.
+ *
+ * Not libh2o's own HTTP/2: its last release knows no defence against resets (CVE-2023-44487), gives
+ * each stream a fixed window of 16 MB that is buffered in memory whatever the route allows, merges
+ * trailers into the head, has no timer for a client that takes nothing, and tells nobody when the
+ * last byte of an answer is out.
+ *
+ * http2_session.c: the connection's life, bytes in and out. http2_stream.c: from frames to a
+ * running request. http2_head.c: what its head says. http2_response.c: from h2o_send to frames.
+ *
+ *             head whole      body whole        handler      END_STREAM out   bytes out
+ *      HEAD ------------> BODY --------> READY --------> RUNNING -----> WHOLE -----> (freed)
+ *        |    no body                      ^
+ *        +---------------------------------+
+ *
+ * A stream that is reset, by whom ever, is freed at once, in any state but WHOLE. Handlers run
+ * after a read, never below nghttp2: what was reset in the same read never reaches them. */
+#ifndef SKY_PROXY_FRONT_HTTP2_H
+#define SKY_PROXY_FRONT_HTTP2_H
+
+#include <h2o.h>
+#include <nghttp2/nghttp2.h>
+
+#include "proxy/front/body_buffer.h"
+#include "proxy/front/http1_conn.h"
+
+/* What is the same for all connections of a loop. */
+struct sky_h2_settings {
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    uint32_t max_streams; /* at a time */
+    uint32_t max_resets;  /* within SKY_H2_RESET_WINDOW_MS */
+};
+
+/* Resets are counted in windows of this length. */
+#define SKY_H2_RESET_WINDOW_MS 10000
+
+struct sky_h2 {
+    struct sky_conn *conn;
+    nghttp2_session *session;
+    h2o_linklist_t streams; /* all that nghttp2 has open, and those of `ended` */
+    size_t stream_count;
+    /* what is to be done outside of nghttp2's callbacks; by sky_h2_stream.due */
+    h2o_linklist_t ready;   /* to their handlers */
+    h2o_linklist_t drained; /* once all bytes are out: their generators are asked for more */
+    h2o_linklist_t ended;   /* once all bytes are out: they are freed */
+    h2o_buffer_t *out;      /* framed, not yet taken by the kernel; NULL: nothing */
+    h2o_timeout_entry_t drain_timer;  /* between the two GOAWAY of a stop */
+    int32_t newest_id;                /* of a HEADERS frame; -1: none yet */
+    int32_t skipped_from, skipped_to; /* identifiers that the client has left out last */
+    uint64_t resets_since_ms;         /* loop time */
+    uint32_t resets;
+    bool given_up; /* what the client still sends is of no interest */
+};
+
+enum sky_h2_state { SKY_H2_HEAD, SKY_H2_BODY, SKY_H2_READY, SKY_H2_RUNNING, SKY_H2_WHOLE };
+
+struct sky_h2_stream {
+    struct sky_h2 *h2;
+    int32_t id;
+    enum sky_h2_state state;
+    h2o_linklist_t link;       /* of h2->streams */
+    h2o_linklist_t due;        /* of one of h2's lists */
+    h2o_timeout_entry_t timer; /* of the head, the body, or what the client does not take */
+
+    enum sky_refusal refusal; /* of the head until it is whole, then of the body */
+    bool head_refused;        /* no handler sees it */
+    bool has_length, expects_continue;
+    bool client_reset; /* the client has no use for it any more */
+    size_t head_bytes, field_count;
+    uint64_t content_length, body_began_ms; /* loop time */
+    struct sky_text host;                   /* the field */
+    H2O_VECTOR(h2o_iovec_t) cookies;        /* crumbs of RFC 9113, 8.2.3; in the request's pool */
+    struct sky_body_buffer body;
+
+    bool head_made, bodiless, has_left;
+    bool final;                           /* of the answer: no piece follows those that are here */
+    bool cut;                             /* of the answer: it cannot be completed */
+    uint64_t left;                        /* of the length that the answer has told */
+    H2O_VECTOR(h2o_iovec_t) pieces;       /* of the answer; what they point to is the generator's */
+    size_t piece_first, piece_bytes;      /* not yet framed */
+    uint64_t framed_bytes, framed_before; /* before: when last asked */
+    h2o_ostream_t ostream;
+    h2o_req_t req; /* last: large, with an initialiser of its own */
+};
+
+/* ---- http2_session.c ---- */
+
+struct sky_h2_settings *sky_h2_settings_new(uint32_t max_streams, uint32_t max_resets);
+void sky_h2_settings_destroy(struct sky_h2_settings *settings);
+
+/* sky_h2_begin: from now on the connection speaks HTTP/2, with what its input holds already; conn
+ * may be gone afterwards. */
+void sky_h2_begin(struct sky_conn *conn);
+
+/* sky_h2_input: what the client has sent; conn may be gone afterwards. */
+void sky_h2_input(struct sky_h2 *h2, struct sky_text bytes);
+
+/* sky_h2_drain: the client is told to take its next requests elsewhere; conn may be gone
+ * afterwards. */
+void sky_h2_drain(struct sky_h2 *h2);
+
+/* sky_h2_destroy: frees the streams, whose generators are stopped, and all of HTTP/2. */
+void sky_h2_destroy(struct sky_h2 *h2);
+
+/* sky_h2_lost: the client is gone: counts what was under way. */
+void sky_h2_lost(struct sky_h2 *h2);
+
+/* sky_h2_run: what is due by now: requests go to their handlers, bytes to the client; conn may be
+ * gone afterwards. Never below nghttp2 or a handler. */
+void sky_h2_run(struct sky_h2 *h2);
+
+/* sky_h2_run_soon: the same from the loop, or by who runs already. */
+void sky_h2_run_soon(struct sky_h2 *h2);
+
+/* sky_h2_give_up: counts it and logs why; GOAWAY, and the connection ends once that is out. */
+void sky_h2_give_up(struct sky_h2 *h2, uint32_t error, enum sky_counter counter, const char *why);
+
+/* sky_h2_note_reset: a stream ended early by the client's doing; too many of them end the
+ * connection. */
+void sky_h2_note_reset(struct sky_h2 *h2);
+
+/* ---- http2_stream.c ---- */
+
+/* sky_h2_set_input_callbacks: those of incoming frames; output: of outgoing ones. */
+void sky_h2_set_input_callbacks(nghttp2_session_callbacks *callbacks);
+
+/* sky_h2_dispatch: hands a stream of `ready` to its handler, or answers it by its refusal. */
+void sky_h2_dispatch(struct sky_h2_stream *stream);
+
+void sky_h2_stream_destroy(struct sky_h2_stream *stream);
+
+/* sky_h2_stream_of: the stream of a request, NULL when it is not one of HTTP/2. */
+struct sky_h2_stream *sky_h2_stream_of(h2o_req_t *req);
+
+/* sky_h2_not_due: takes it off the list that it is on, if any. */
+void sky_h2_not_due(struct sky_h2_stream *stream);
+
+void sky_h2_set_timer(struct sky_h2_stream *stream, h2o_timeout_t *list, h2o_timeout_cb on_timeout);
+
+/* ---- http2_head.c ---- */
+
+/* sky_h2_take_field: of a head, pseudo or not; sets stream->refusal when it is not to be taken. */
+void sky_h2_take_field(struct sky_h2_stream *stream, struct sky_text name, struct sky_text value);
+
+/* sky_h2_check_head: everything is there: fills in what the request says, or sets
+ * stream->refusal. */
+void sky_h2_check_head(struct sky_h2_stream *stream);
+
+/* ---- http2_response.c ---- */
+
+void sky_h2_set_output_callbacks(nghttp2_session_callbacks *callbacks);
+
+/* sky_h2_start_output: makes the stream the end of the request's output. */
+void sky_h2_start_output(struct sky_h2_stream *stream);
+
+/* sky_h2_inform: an interim answer; fields are copied. */
+void sky_h2_inform(struct sky_h2_stream *stream, int status, const h2o_header_t *fields,
+                   size_t field_count);
+
+/* sky_h2_out_full: whether enough is framed to be sent first. */
+bool sky_h2_out_full(const struct sky_h2 *h2);
+
+#endif

@@ -17,6 +17,7 @@
 
 #include "proxy/access/access_log.h"
 #include "proxy/admin/admin.h"
+#include "proxy/back/check.h"
 #include "proxy/config/config_reporter.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/front/http1_front.h"
@@ -383,7 +384,7 @@ static int make_workers(struct sky_server *server)
         .rate_limit = server->rate_limit,
     };
     if (!sky_fleet_init(&server->fleet, server->config->upstreams, server->config->upstream_count,
-                        server->config->workers)) {
+                        server->config->workers + 1)) {
         sky_log(SKY_LOG_ERROR, "memory is out");
         return -1;
     }
@@ -408,6 +409,8 @@ static int start_threads(struct sky_server *server)
     }
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_start(server->workers[i]);
+    server->checks = sky_checks_new(&server->ctx, &server->fleet, server->config->workers,
+                                    server->config, &server->check_counters);
     return 0;
 }
 
@@ -434,6 +437,7 @@ static void destroy(struct sky_server *server)
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_destroy(server->workers[i]);
     free(server->workers);
+    sky_checks_destroy(server->checks);
     sky_fleet_fini(&server->fleet);
     for (size_t i = 0; i < server->listener_count; ++i)
         sky_listener_close(&server->listeners[i]);

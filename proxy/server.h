@@ -13,6 +13,8 @@
 #include "proxy/worker.h"
 #include "reporter/reporter.h"
 
+struct sky_checks;
+
 struct sky_server {
     const struct sky_config *config;
     struct sky_reporter *reporter;
@@ -28,6 +30,8 @@ struct sky_server {
     struct sky_listener *listeners;
     size_t listener_count;
     struct sky_fleet fleet;
+    struct sky_checks *checks;          /* NULL before the start */
+    struct sky_counters check_counters; /* the main thread's */
     struct sky_worker **workers;
     size_t worker_count;
     int64_t began_ms; /* since 1970: the start, then the stop, for events */

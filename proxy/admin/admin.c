@@ -160,6 +160,7 @@ static void collect(const struct sky_server *server, struct sky_metrics *metrics
         if (worker->stitch != NULL)
             metrics->gauges[SKY_GAUGE_stitch_bytes] += (double)sky_stitch_bytes(worker->stitch);
     }
+    sky_metrics_add_worker(metrics, &server->check_counters);
     sky_reporter_counters(server->reporter, &metrics->reporter);
     sky_metrics_add_process(metrics);
     const struct sky_reporter_counters *reporter = &metrics->reporter;

@@ -53,7 +53,8 @@ struct sky_roster {
     struct sky_roster_worker *workers; /* worker_count */
 };
 
-/* sky_roster_new: the servers of the configuration, which is borrowed. NULL when memory is out. */
+/* sky_roster_new: the servers of the configuration, which is borrowed; with a share for each
+ * worker, and one for whoever else uses them. NULL when memory is out. */
 struct sky_roster *sky_roster_new(const struct sky_upstream_config *config, size_t worker_count);
 
 /* sky_roster_destroy: when no worker uses it any more. NULL is harmless. */

@@ -57,6 +57,9 @@ struct sky_option_type {
     X(frequency, struct sky_frequency)      \
     X(mode, enum sky_mode)                  \
     X(speaks, enum sky_upstream_protocol)   \
+    X(statuses, struct sky_statuses)        \
+    X(target, char *)                       \
+    X(host, char *)                         \
     X(balance, enum sky_balance)            \
     X(operation, enum sky_operation)        \
     X(shape, enum sky_shape)                \

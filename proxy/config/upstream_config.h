@@ -14,6 +14,10 @@ enum sky_upstream_protocol { SKY_UPSTREAM_HTTP, SKY_UPSTREAM_UWSGI };
 enum sky_balance { SKY_BALANCE_ROUND_ROBIN, SKY_BALANCE_LEAST_CONN };
 enum sky_switch { SKY_SWITCH_AUTO, SKY_SWITCH_ON, SKY_SWITCH_OFF };
 
+struct sky_statuses {
+    uint32_t min, max;
+};
+
 struct sky_server_config {
     struct sky_address address;
     uint32_t weight;          /* at least 1 */
@@ -33,6 +37,13 @@ struct sky_upstream_config {
         uint32_t max;
         uint32_t timeout_ms;
     } queue; /* of requests, while all servers have max_connections */
+    struct {
+        char *path; /* "": no checks */
+        char *host; /* "": that of the address */
+        uint32_t interval_ms, timeout_ms;
+        uint32_t rise, fall;
+        struct sky_statuses status; /* of a sound answer */
+    } health_check;
 };
 
 #endif

@@ -121,7 +121,7 @@ def test_queue(stage: Stage) -> None:
     with ThreadPoolExecutor(5) as pool:
         answers = [pool.submit(proxy.get, "/") for _ in range(5)]
         until(lambda: proxy.metric("skystitch_upstream_queue", upstream="app") == 3, "three requests wait")
-        assert gate.inside == 2
+        until(lambda: gate.inside == 2, "the others have a place")
         refused = proxy.get("/refused")
         assert refused.status_code == 503
         assert refused.headers["Retry-After"]
@@ -175,3 +175,86 @@ def test_sync_workers_get_no_more_than_they_can_take(stage: Stage) -> None:
     assert {answer.status_code for answer in answers} == {200}
     assert proxy.metric("skystitch_upstream_queued_total") > 0
     assert proxy.metric("skystitch_failures_total") == 0
+
+
+class Patient:
+    """An origin that answers its health check as the test says, and everything else with its name."""
+
+    def __init__(self, stage: Stage, name: str, *, tcp: bool = False) -> None:
+        self.name = name.encode()
+        self.health = b"204 No Content"
+        self.asked: list[Exchange] = []
+        self.origin = Origin(stage, self.answer, name=name, tcp=tcp)
+
+    def answer(self, exchange: Exchange) -> None:
+        if exchange.request_line.startswith(b"GET /healthz "):
+            self.asked.append(exchange)
+            if not self.health:
+                exchange.peer_closed(20)
+                return
+            exchange.send(b"HTTP/1.1 %s\r\n\r\n" % self.health)
+        else:
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self.name), self.name))
+
+
+CHECK = {"path": "/healthz", "interval": "100ms", "timeout": "100ms", "rise": 2, "fall": 2}
+
+
+def up(proxy: Skystitch, origin: Origin) -> bool:
+    return proxy.metric("skystitch_upstream_server_up", server=origin.address) == 1
+
+
+@pytest.mark.parametrize("ill", [b"503 Service Unavailable", b"404 Not Found", b""], ids=["503", "404", "silent"])
+def test_health_checks_take_a_server_out_and_back(stage: Stage, ill: bytes) -> None:
+    a, b, collector = Patient(stage, "a"), Patient(stage, "b"), Collector(stage)
+    proxy = proxy_to(
+        stage,
+        [a.origin.address, b.origin.address],
+        collector,
+        upstream={"health_check": CHECK, "max_fails": 0},
+        workers=2,
+    )
+    until(lambda: a.asked and b.asked, "both were asked")
+    assert {proxy.get("/").text for _ in range(8)} == {"a", "b"}
+    a.health = ill
+    until(lambda: not up(proxy, a.origin), "the checks have found it")
+    assert {proxy.get("/").text for _ in range(12)} == {"b"}
+    a.health = b"204 No Content"
+    until(lambda: up(proxy, a.origin), "the checks have found it well")
+    assert {proxy.get("/").text for _ in range(12)} == {"a", "b"}
+    asked = a.asked[0]
+    assert asked.values(b"user-agent")[0].startswith(b"skystitch-health/")
+    assert asked.values(b"host") == [b"localhost"]
+    assert not asked.values(b"sw8")
+    assert proxy.metric("skystitch_health_checks_total", result="failed") >= 2
+    assert proxy.metric("skystitch_requests_total") == 32
+    assert all(str(segment.entry.tag("http.url")).endswith("/") for segment in collector.wait(32))
+    assert "a.sock fails its health check" in proxy.log()
+    assert "a.sock passes its health check" in proxy.log()
+
+
+def test_the_first_check_counts_at_once_and_the_last_server_is_tried(stage: Stage) -> None:
+    a, b = Patient(stage, "a", tcp=True), Patient(stage, "b", tcp=True)
+    a.health = b.health = b"500 No"
+    check = {**CHECK, "fall": 1000, "host": "shop.example:1"}
+    proxy = proxy_to(stage, [a.origin.address, b.origin.address], upstream={"health_check": check})
+    until(lambda: not up(proxy, a.origin) and not up(proxy, b.origin), "both are out")
+    assert a.asked[0].values(b"host") == [b"shop.example:1"]
+    assert {proxy.get("/").text for _ in range(4)} == {"a", "b"}
+    b.health = b"200 OK"
+    until(lambda: up(proxy, b.origin), "one is back")
+    assert {proxy.get("/").text for _ in range(4)} == {"b"}
+
+
+def test_a_health_check_of_a_server_that_is_gone(stage: Stage) -> None:
+    app = Gunicorn(stage, "flask_app:app")
+    spare = named(stage, "spare")
+    upstream = {"health_check": {**CHECK, "path": "/ready", "timeout": "2s"}}
+    proxy = proxy_to(stage, [app.address, server(spare, backup=True)], upstream=upstream)
+    until(lambda: proxy.metric("skystitch_health_checks_total", result="passed") > 0, "it was asked")
+    assert proxy.get("/").text != "spare"
+    app.kill()
+    until(lambda: proxy.metric("skystitch_upstream_server_up", server=app.address) == 0, "it is found gone")
+    failures = proxy.metric("skystitch_failures_total")
+    assert {proxy.get("/").text for _ in range(4)} == {"spare"}
+    assert proxy.metric("skystitch_failures_total") == failures

@@ -152,6 +152,21 @@ static const struct mistake {
      "shop.yaml:1:44: upstreams.app: \"http://b:1\" speaks another protocol than the servers "
      "before "
      "it; accepted: host:port, [v6]:port, :port or unix:/path\n"},
+    {"upstreams: {app: {servers: [\"a:1\"], health_check: {path: x}}}\n",
+     "shop.yaml:1:58: upstreams.app.health_check.path: \"x\" does not begin with /; accepted: a "
+     "path that begins with /, or nothing\n"},
+    {"upstreams: {app: {servers: [\"a:1\"], health_check: {status: 20}}}\n",
+     "shop.yaml:1:60: upstreams.app.health_check.status: \"20\" is no range of statuses; accepted: "
+     "a status or a range, as 204 or 200-399\n"},
+    {"upstreams: {app: {servers: [\"a:1\"], health_check: {status: 300-200}}}\n",
+     "shop.yaml:1:60: upstreams.app.health_check.status: \"300-200\" is no range of statuses; "
+     "accepted: a status or a range, as 204 or 200-399\n"},
+    {"upstreams: {app: {servers: [\"a:1\"], health_check: {host: \"a b\"}}}\n",
+     "shop.yaml:1:58: upstreams.app.health_check.host: \"a b\" is no host; accepted: a host, maybe "
+     "with a port, or nothing\n"},
+    {"upstreams: {app: {servers: [\"a:1\"], health_check: {paht: /}}}\n",
+     "shop.yaml:1:52: upstreams.app.health_check.paht: unknown option; accepted: " UPSTREAM_MEMBERS
+     "; did you mean path?\n"},
     {"upstreams: {app: {servers: []}}\n",
      "shop.yaml:1:28: upstreams.app: is empty; accepted: [ADDR, ...]\n"},
     {"upstreams: {app: {servers: [a]}}\n", "shop.yaml:1:29: upstreams.app: \"a\" has no port; "
@@ -220,6 +235,7 @@ static const char whole[] =
     "    servers: [\"b:1\", {address: \"b:2\", weight: 3}, {address: \"b:3\", backup: on}]\n"
     "    balance: least_conn\n"
     "    queue: {max: 7}\n"
+    "    health_check: {path: /h, status: 204, interval: 2s}\n"
     "  u: {servers: [\"uwsgi://unix:/run/u\", \"a:2\"]}\n"
     "agent:\n"
     "  service: shop\n"
@@ -229,6 +245,11 @@ static const char whole[] =
     "reporter: {batch: {max: 64KiB}}\n"
     "limits:\n"
     "admin: {listen: off}\n";
+
+static const struct sky_upstream_config *u_of(const struct sky_config *config)
+{
+    return &config->upstreams[2];
+}
 
 static void test_whole(void **state)
 {
@@ -257,9 +278,14 @@ static void test_whole(void **state)
     assert_int_equal(b->balance, SKY_BALANCE_LEAST_CONN);
     assert_int_equal(b->server_count, 3);
     assert_int_equal(b->queue.max, 7);
+    assert_string_equal(b->health_check.path, "/h");
+    assert_int_equal(b->health_check.status.min, 204);
+    assert_int_equal(b->health_check.status.max, 204);
+    assert_int_equal(b->health_check.interval_ms, 2000);
+    assert_int_equal(u_of(config)->health_check.status.max, 399);
     assert_int_equal(b->queue.timeout_ms, 10000);
     assert_int_equal(b->protocol, SKY_UPSTREAM_HTTP);
-    const struct sky_upstream_config *u = &config->upstreams[2];
+    const struct sky_upstream_config *u = u_of(config);
     assert_int_equal(u->protocol, SKY_UPSTREAM_UWSGI);
     assert_string_equal(u->servers[0].address.text, "unix:/run/u");
     assert_int_equal(b->servers[0].weight, 1);

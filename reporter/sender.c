@@ -65,7 +65,7 @@ struct sky_sender {
     bool properties_due, keep_alive_due, probe_due;
     int64_t next_beat_ms;
     uint32_t beats;
-    struct sky_log_limit refused_limit;
+    struct sky_log_limit refused_limit, unclear_limit;
 };
 
 static const char *backend_name(const struct sky_sender *sender, size_t backend)
@@ -199,8 +199,27 @@ static void settle_refused(struct slot *slot)
     drop_refused(slot, packets);
 }
 
+/* What may have arrived is sent again unless the user would rather lose it than count it twice. */
+static void settle_unclear(struct slot *slot)
+{
+    struct sky_sender *sender = slot->sender;
+    struct sky_packets *unclear = &slot->call.unclear;
+
+    if (!sender->parts.options->drops_unclear) {
+        sky_backlog_return(slot->source->backlog, unclear);
+        return;
+    }
+    size_t count = sky_backlog_release(slot->source->backlog, unclear);
+    sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_unclear, count);
+    sky_log_limited(&sender->unclear_limit, SKY_LOG_WARN,
+                    "reporter: %s did not confirm %zu segment(s), they are dropped: %s",
+                    backend_name(sender, slot->call.backend), count, slot->call.error);
+}
+
 static void settle_single(struct slot *slot)
 {
+    if (slot->call.unclear.count > 0)
+        settle_unclear(slot);
     if (slot->call.confirmed.count > 0)
         settle_confirmed(slot, &slot->call.confirmed);
     if (slot->call.refused.count > 0)
@@ -210,22 +229,21 @@ static void settle_single(struct slot *slot)
 static void settle_kept(struct slot *slot)
 {
     struct sky_sender *sender = slot->sender;
-    struct sky_backlog *backlog = slot->source->backlog;
 
     if (slot->call.outcome == SKY_OUTCOME_LATE && sender->batch_bytes / 2 >= MIN_BATCH_BYTES)
         sender->batch_bytes /= 2;
-    if (slot->call.is_unclear && sender->parts.options->drops_unclear)
-        sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_unclear,
-                      sky_backlog_release(backlog, &slot->call.packets));
-    else
-        sky_backlog_return(backlog, &slot->call.packets);
+    sky_backlog_return(slot->source->backlog, &slot->call.packets);
 }
 
 static void measure(const struct slot *slot)
 {
     const struct sky_sender *sender = slot->sender;
 
-    sky_histogram_add(&sender->parts.tally->batch_segments, slot->call.packets.count);
+    const struct sky_call *call = &slot->call;
+
+    sky_histogram_add(&sender->parts.tally->batch_segments,
+                      call->packets.count + call->confirmed.count + call->refused.count +
+                          call->unclear.count);
     sky_histogram_add(&sender->parts.tally->call_ms,
                       (uint64_t)(sender->parts.now_ms() - slot->started_ms));
 }

@@ -65,11 +65,13 @@ struct sky_call {
     /* A transport that hears of each segment moves those here that were taken or refused, just
      * before done or within cancel; the outcome is of the others. */
     struct sky_packets confirmed, refused;
+    /* And here those, of segments alone, that the backend may have taken although it did not say
+     * so. */
+    struct sky_packets unclear;
     sky_call_done_fn *done;
     void *owner;
     /* Set before done. */
     enum sky_outcome outcome;
-    bool is_unclear;     /* not confirmed, but the backend may have taken some of them */
     uint64_t sent_bytes; /* of the body */
     char error[200];     /* what happened, when not all was confirmed */
 };

@@ -225,6 +225,8 @@ static void end_call(struct sky_transport *transport, struct sky_curl_call *call
 
     call->dialect->judge(call, result);
     ended->sent_bytes = call->body_bytes;
+    if (call->is_unclear && ended->kind == SKY_CALL_SEGMENTS)
+        sky_packets_append(&ended->unclear, &ended->packets);
     take_out(transport, call);
     destroy_call(call);
     ended->done(ended);
@@ -284,6 +286,8 @@ void sky_curl_cancel(struct sky_transport *transport, struct sky_call *call)
 
     while (found->call != call)
         found = found->next;
+    if (sky_curl_has_sent(found) && call->kind == SKY_CALL_SEGMENTS)
+        sky_packets_append(&call->unclear, &call->packets);
     take_out(transport, found);
     destroy_call(found);
 }
@@ -293,6 +297,14 @@ void sky_curl_destroy(struct sky_transport *transport)
     assert(transport->calls == NULL);
     curl_multi_cleanup(transport->multi);
     free(transport);
+}
+
+bool sky_curl_has_sent(const struct sky_curl_call *call)
+{
+    curl_off_t sent = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    return sent > 0;
 }
 
 void sky_curl_judge_broken(struct sky_curl_call *call, CURLcode result)
@@ -305,6 +317,7 @@ void sky_curl_judge_broken(struct sky_curl_call *call, CURLcode result)
     /* A server that keeps the deadline itself resets the stream without a status. */
     bool is_late = sending_us > 0 && (result == CURLE_OPERATION_TIMEDOUT ||
                                       total_us >= (curl_off_t)SKY_CURL_DEADLINE_MS * 1000);
+    call->is_unclear = sky_curl_has_sent(call);
     call->call->outcome = is_late ? SKY_OUTCOME_LATE : SKY_OUTCOME_UNAVAILABLE;
     snprintf(call->call->error, sizeof(call->call->error), "%.190s", text);
 }

@@ -23,6 +23,7 @@ struct sky_curl_call {
     uint64_t body_bytes;
     uint64_t read_bytes;     /* of the body, by libcurl so far */
     uint64_t received_bytes; /* of the answer's body */
+    bool is_unclear;         /* judged: not confirmed, but the backend may have taken some of it */
     char curl_error[CURL_ERROR_SIZE];
     /* gRPC: where the body is read from; status -1 until it has come. */
     const struct sky_packet *packet;
@@ -66,6 +67,9 @@ bool sky_curl_header(struct sky_curl_call *call, const char *line);
 /* sky_curl_authentication: adds the token, when there is one. false: memory is out. */
 bool sky_curl_authentication(const struct sky_reporter_options *options,
                              struct sky_curl_call *call);
+
+/* sky_curl_has_sent: whether any of the body has left. */
+bool sky_curl_has_sent(const struct sky_curl_call *call);
 
 /* sky_curl_judge_broken: outcome and error of a call that got no answer. */
 void sky_curl_judge_broken(struct sky_curl_call *call, CURLcode result);

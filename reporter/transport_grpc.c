@@ -243,11 +243,15 @@ static void judge(struct sky_curl_call *call, CURLcode result)
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &http_status);
     if (call->grpc_status >= 0) {
         call->call->outcome = outcome_of(call);
+        /* OAP analyses each segment as it comes, so of a call that was cut short some are done. */
+        call->is_unclear = sky_curl_has_sent(call) &&
+                           (call->call->outcome == SKY_OUTCOME_LATE || call->grpc_status == 1);
         snprintf(call->call->error, sizeof(call->call->error), "grpc-status %d %s%s%s",
                  call->grpc_status, names[call->grpc_status],
                  call->grpc_message[0] != '\0' ? ": " : "", call->grpc_message);
     } else if (result == CURLE_OK || http_status >= 400) {
         judge_foreign(call->call, http_status);
+        call->is_unclear = http_status == 502 || http_status == 504;
     } else {
         sky_curl_judge_broken(call, result);
     }

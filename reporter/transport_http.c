@@ -104,6 +104,7 @@ static void judge(struct sky_curl_call *call, CURLcode result)
     }
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     call->call->outcome = outcome_of(status);
+    call->is_unclear = status == 502 || status == 504; /* of something between us and OAP */
     snprintf(call->call->error, sizeof(call->call->error), "HTTP status %ld", status);
 }
 

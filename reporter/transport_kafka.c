@@ -31,6 +31,7 @@ struct record {
     struct kafka_call *call;
     rd_kafka_resp_err_t error;
     bool is_reported;
+    bool is_unclear; /* it may be in the broker's log although an error was reported */
 };
 
 /* One call under way, or one that was cancelled and whose reports are still to come. */
@@ -61,6 +62,7 @@ static void on_report(rd_kafka_t *producer, const rd_kafka_message_t *message, v
     (void)argument;
     record->error = message->err;
     record->is_reported = true;
+    record->is_unclear = rd_kafka_message_status(message) == RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED;
     record->call->left--;
 }
 
@@ -271,7 +273,9 @@ static void settle(struct sky_transport *transport, struct kafka_call *ended)
         } else if (is_refusal(record->error) && sky_call_owns_packets(call->kind)) {
             sky_packets_add(&call->refused, packet);
         } else {
-            sky_packets_add(&kept, packet);
+            bool is_unclear = record->is_unclear || !record->is_reported;
+            bool is_segment = call->kind == SKY_CALL_SEGMENTS;
+            sky_packets_add(is_unclear && is_segment ? &call->unclear : &kept, packet);
             if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
                 error = record->error;
         }

@@ -109,6 +109,27 @@ def test_connection_closed(drive: Start, when: Callable) -> None:
         d.wait(confirmed=100)
 
 
+def test_unclear_ends(drive: Start) -> None:
+    """All was sent and nothing was answered: dropped if so wanted, and only then."""
+    with RawServer(on_end(lambda peer, stream: peer.close()), on_end(status_only(1))) as server:
+        d = drive(server.address, on_unclear="drop")
+        d.push(100)
+        d.wait(dropped_unclear=100)
+        d.push(50)
+        d.wait(dropped_unclear=150)
+        d.push(10)
+        d.wait(confirmed=10)
+
+
+@pytest.mark.parametrize("status", [8, 14])
+def test_clear_ends(drive: Start, status: int) -> None:
+    """An answer that says that nothing was taken is believed."""
+    with RawServer(on_end(status_only(status))) as server:
+        d = drive(server.address, on_unclear="drop")
+        d.push(100)
+        d.wait(confirmed=100, dropped_unclear=0)
+
+
 def test_connection_closed_in_the_middle_of_a_large_batch(drive: Start) -> None:
     def close_at_half(peer: Peer, event: h2.events.Event) -> None:
         confirm(peer, event)

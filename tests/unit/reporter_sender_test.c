@@ -74,7 +74,8 @@ static uint64_t count_of(enum sky_tally_row row)
 static void assert_sum(void)
 {
     assert_int_equal(all.pushed, count_of(SKY_TALLY_confirmed) +
-                                     count_of(SKY_TALLY_dropped_refused) + all.dropped +
+                                     count_of(SKY_TALLY_dropped_refused) +
+                                     count_of(SKY_TALLY_dropped_unclear) + all.dropped +
                                      sky_backlog_count(&all.backlog));
 }
 
@@ -478,6 +479,79 @@ static void test_single_outcomes(void **state)
     end();
 }
 
+/* Ends the call of a batch with three of its segments in doubt. */
+static void end_in_doubt(void)
+{
+    struct sky_call *call = fake.calls[0];
+
+    for (int i = 0; i < 3; i++)
+        sky_packets_add(&call->unclear, sky_packets_shift(&call->packets));
+    fake_end(0, SKY_OUTCOME_UNAVAILABLE);
+}
+
+static void test_unclear_is_sent_again(void **state)
+{
+    (void)state;
+    begin(1);
+    greet();
+    push(BATCH);
+    flush();
+    end_in_doubt();
+    assert_int_equal(sky_backlog_count(&all.backlog), BATCH);
+    clock_ms += 1000;
+    flush();
+    fake_end(0, SKY_OUTCOME_CONFIRMED);
+    assert_int_equal(count_of(SKY_TALLY_confirmed), BATCH);
+    end();
+}
+
+static void test_unclear_is_dropped_if_so_wanted(void **state)
+{
+    (void)state;
+    begin(1);
+    all.options.drops_unclear = true;
+    greet();
+    push(BATCH);
+    flush();
+    end_in_doubt();
+    assert_int_equal(count_of(SKY_TALLY_dropped_unclear), 3);
+    assert_int_equal(sky_backlog_count(&all.backlog), BATCH - 3);
+    assert_int_equal(all.tally.batch_segments.counts[2],
+                     1); /* a call with more than 3 and up to 10 */
+    clock_ms += 1000;
+    flush();
+    fake_end(0, SKY_OUTCOME_CONFIRMED);
+    end();
+}
+
+/* What was read back from the spool goes when nothing of the backlog is due, and back there. */
+static void test_readback_comes_second(void **state)
+{
+    (void)state;
+    begin(1);
+    greet();
+    sky_packets_add(&all.readback.queue, numbered_packet(1000, SIZE));
+    push(3 * BATCH);
+    sky_sender_run(all.sender);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(packet_number(fake.calls[i]->packets.first), (uint32_t)i * BATCH);
+    fake_end(0, SKY_OUTCOME_CONFIRMED);
+    push(1); /* which waits for the interval */
+    sky_sender_run(all.sender);
+    assert_int_equal(packet_number(fake.calls[2]->packets.first), 1000);
+    fake_end(2, SKY_OUTCOME_UNAVAILABLE);
+    assert_int_equal(sky_backlog_count(&all.readback), 1);
+    sky_sender_finish(all.sender);
+    while (fake.call_count > 0) {
+        assert_int_not_equal(packet_number(fake.calls[0]->packets.first), 1000);
+        fake_end(0, SKY_OUTCOME_CONFIRMED);
+        sky_sender_run(all.sender);
+    }
+    assert_int_equal(sky_backlog_count(&all.readback), 1);
+    sky_packets_free(&all.readback.queue);
+    end();
+}
+
 static void test_searching_is_limited(void **state)
 {
     (void)state;
@@ -590,6 +664,9 @@ int main(void)
         cmocka_unit_test(test_one_poisoned_segment_goes_alone),
         cmocka_unit_test(test_poison_among_calls_at_a_time),
         cmocka_unit_test(test_single_outcomes),
+        cmocka_unit_test(test_unclear_is_sent_again),
+        cmocka_unit_test(test_unclear_is_dropped_if_so_wanted),
+        cmocka_unit_test(test_readback_comes_second),
         cmocka_unit_test(test_searching_is_limited),
         cmocka_unit_test(test_finish_sends_at_once),
         cmocka_unit_test(test_destroy_gives_batches_back),

@@ -166,6 +166,8 @@ static void collect(const struct sky_server *server, struct sky_metrics *metrics
     const struct sky_reporter_counters *reporter = &metrics->reporter;
     double *gauges = metrics->gauges;
     gauges[SKY_GAUGE_workers] = (double)server->worker_count;
+    gauges[SKY_GAUGE_app_processes] =
+        server->processes != NULL ? (double)sky_processes_count(server->processes) : 0;
     gauges[SKY_GAUGE_body_bytes] = (double)sky_body_budget_taken(&server->body_budget);
     gauges[SKY_GAUGE_stopping] = server->stopping;
     gauges[SKY_GAUGE_access_lost] = (double)sky_access_log_lost(server->access_log);

@@ -32,6 +32,7 @@ from skywalking.protocol.management.Management_pb2_grpc import (
 )
 
 from harness.process import Stage, free_port, until
+from harness.records import Records
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,10 @@ class _Kept:
 class Collector(TraceSegmentReportServiceServicer, ManagementServiceServicer):
     """Starts serving when made; refuse() closes the port, serve() opens the same one again."""
 
-    def __init__(self, stage: Stage | None = None, name: str = "collector") -> None:
+    def __init__(self, stage: Stage | None = None, name: str = "collector", *, takes_records: bool = True) -> None:
+        """takes_records: whether it knows more than segments and instances, as an old OAP does not."""
         self.name = name
+        self.records = Records(self._admit) if takes_records else None
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.status: grpc.StatusCode | None = None
@@ -214,6 +217,8 @@ class Collector(TraceSegmentReportServiceServicer, ManagementServiceServicer):
         self._server = grpc.server(futures.ThreadPoolExecutor(8), options=options)
         add_TraceSegmentReportServiceServicer_to_server(self, self._server)
         add_ManagementServiceServicer_to_server(self, self._server)
+        if self.records is not None:
+            self.records.register(self._server)
         self._server.add_insecure_port(self.address)
         self._server.start()
 

@@ -13,7 +13,7 @@ import importlib
 import logging
 from typing import Any
 
-from skystitch import capture, context, http_exits, log, own, upstream_agent
+from skystitch import capture, context, http_exits, log, logs, own, process, upstream_agent
 from skystitch.config import Config
 from skystitch.hooks import ImportHook
 from skystitch.patches import NotAvailable
@@ -46,6 +46,8 @@ def start() -> None:
         capture.configure(config)
         http_exits.configure(config.ignored_methods)
         own.configure(config.channel, config.service, config.instance)
+        process.configure(config.meter_period)
+        logs.configure(config)
         for name, modules in PLUGINS.items():
             if config.disables(name):
                 continue
@@ -62,6 +64,8 @@ def stop() -> None:
     for plugin in _installed.values():
         plugin.uninstall()
     _installed.clear()
+    process.stop()
+    logs.stop()
     context.close()
     log.forget()
     _started = False

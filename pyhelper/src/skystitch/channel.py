@@ -76,22 +76,25 @@ class Channels:
     def send(self, address: str, message: bytes) -> int:
         """Hands a message to the kernel (SENT), counts it as lost (LOST), or says that the other
         side may not have it (FOREIGN). Never raises, never waits."""
+        outcome = self.try_send(address, message)
+        if outcome == LOST:
+            self.count_lost()
+        return outcome
+
+    def try_send(self, address: str, message: bytes) -> int:
+        """The same, for what is not counted."""
         self._notice_fork()
         connection = self._connections.get(address)
         if connection is None:
             outcome, connection = self._connect(address)
             if connection is None:
-                if outcome == LOST:
-                    self.count_lost()
                 return outcome
         try:
             connection.send(message, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
         except BlockingIOError:
-            self.count_lost()
             return LOST
         except OSError:
             self._drop(address, connection)
-            self.count_lost()
             return LOST
         return SENT
 

@@ -20,6 +20,9 @@ from skystitch import capture, given
 from skystitch.log import warn_once
 
 _MAX_LENGTH = 4096
+_METER_PERIOD_S = 20
+_LAYOUT = "%(asctime)s [%(threadName)s] %(levelname)s %(name)s - %(message)s"
+_OFF = frozenset(("false", "off", "no", "0"))
 
 
 def init(**options: Any) -> None:
@@ -41,7 +44,15 @@ class Config:
         "ignored_grpc_methods",
         "ignored_methods",
         "instance",
+        "log_ignore_filter",
         "log_level",
+        "log_reporter",
+        "log_reporter_formatted",
+        "log_reporter_layout",
+        "log_reporter_level",
+        "log_reporter_safe",
+        "log_tid",
+        "meter_period",
         "mongo_length",
         "proxy_uids",
         "secrets",
@@ -73,6 +84,16 @@ class Config:
         self.ignored_grpc_methods = _names(environ.get("SW_PLUGIN_GRPC_IGNORED_METHODS", ""))
         self.ignored_methods = _names(environ.get("SW_PLUGIN_HTTP_IGNORE_METHOD", ""))
         self.log_level = _level(environ.get("SW_AGENT_LOGGING_LEVEL", ""))
+        # What the process says of itself, see process and logs.
+        self.meter_period = _meter_period(environ)
+        self.log_tid = _is_left_on(environ, "SKYSTITCH_LOG_TID")
+        self.log_reporter = _is_left_on(environ, "SW_AGENT_LOG_REPORTER_ACTIVE")
+        level = _level(environ.get("SW_AGENT_LOG_REPORTER_LEVEL", ""))
+        self.log_reporter_level = level or logging.WARNING
+        self.log_reporter_layout = environ.get("SW_AGENT_LOG_REPORTER_LAYOUT", _LAYOUT)
+        self.log_reporter_formatted = _is_left_on(environ, "SW_AGENT_LOG_REPORTER_FORMATTED")
+        self.log_reporter_safe = _is_on(environ, "SW_AGENT_LOG_REPORTER_SAFE_MODE")
+        self.log_ignore_filter = _is_on(environ, "SW_AGENT_LOG_REPORTER_IGNORE_FILTER")
 
     def disables(self, plugin: str) -> bool:
         """Whether SW_AGENT_DISABLE_PLUGINS names the plugin; as in the SkyWalking agent an
@@ -122,6 +143,18 @@ def _length(environ: Mapping[str, str], name: str, default: int) -> int:
 
 def _is_on(environ: Mapping[str, str], name: str) -> bool:
     return environ.get(name, "").strip().lower() == "true"
+
+
+def _is_left_on(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").strip().lower() not in _OFF
+
+
+def _meter_period(environ: Mapping[str, str]) -> int:
+    """In seconds; 0: no meters."""
+    switches = ("SW_AGENT_METER_REPORTER_ACTIVE", "SW_AGENT_PVM_METER_REPORTER_ACTIVE")
+    if not all(_is_left_on(environ, switch) for switch in switches):
+        return 0
+    return _length(environ, "SW_AGENT_METER_REPORTER_PERIOD", _METER_PERIOD_S) or _METER_PERIOD_S
 
 
 def _sql(text: str) -> str:

@@ -89,6 +89,11 @@ class Recorder(Scope):
     def trace_id(self) -> str:
         raise NotImplementedError
 
+    def names(self, span: int) -> tuple[str, str, int, str]:
+        """Trace, segment, span and operation as SkyWalking knows them, for a log record; the trace
+        is empty when it is not known."""
+        raise NotImplementedError
+
     def ignore(self) -> None:
         """Nothing of this is to be reported."""
         raise NotImplementedError
@@ -119,6 +124,11 @@ current: ContextVar[Scope | None] = ContextVar("skystitch", default=None)
 #: Where else a plugin looks for the running request: a framework that has a context variable of its
 #: own spares each request the setting of ours.
 finders: list[Callable[[], Scope | None]] = []
+
+
+#: Called with a request's sw8-stitch, once a second at most, after the answer is known: for what
+#: the process says of itself.
+beats: list[Callable[[str], None]] = []
 
 
 def find_scope() -> Scope | None:
@@ -286,6 +296,12 @@ class Recording(Recorder):
     def trace_id(self) -> str:
         sw8 = self.sw8()
         return "" if sw8 is None else wire.text_of_base64(sw8.trace_id)
+
+    def names(self, span: int) -> tuple[str, str, int, str]:
+        sw8 = self.sw8()
+        if sw8 is None:
+            return "", "", ENTRY_SPAN, ""
+        return self.trace_id(), sw8.segment, span, self.operation()
 
     def propagated(self, span: int, peer: str) -> dict[str, str]:
         sw8 = self.sw8()
@@ -479,7 +495,11 @@ class Recording(Recorder):
         if self._begin is None:
             request = self._read_field()
             t0 = 0 if request is None else request.t0
-            to_wall.measure(perf_counter_ns())
+            now = perf_counter_ns()
+            is_beat = now > to_wall.valid_until
+            to_wall.measure(now)
+            if is_beat:
+                _beat(self._field)
             self._begin = max(0, (self._clock + to_wall.ns) // 1000 - t0)
         return self._begin
 
@@ -507,6 +527,24 @@ def send_standing(address: str, message: bytes) -> None:
         count_lost()
 
 
+def send_word(channel: str, message: bytes) -> int:
+    """Sends what the process says of itself. What is lost of it is no loss of a segment."""
+    return _Process.channels.try_send(channel, message)
+
+
+def standing_channel(setting: str) -> str:
+    """The channel for what belongs to no request; empty when there is none."""
+    return (setting and _Process.channels.standing(setting)) or ""
+
+
+def _beat(field: str) -> None:
+    for beat in beats:
+        try:
+            beat(field)
+        except Exception:
+            log.internal_error("what the process says of itself")
+
+
 def count_lost(count: int = 1) -> None:
     """Something of a segment came too late, or found no room: the next answer says so."""
     _Process.channels.count_lost(count)
@@ -518,6 +556,7 @@ def plain_answer(field: str, clock: int, route: wire.Route) -> str:
     now = perf_counter_ns()
     if now > to_wall.valid_until:
         to_wall.measure(now)
+        _beat(field)
     try:
         version, _, t0, _ = field.split(";", 3)
         begin = (clock + to_wall.ns) // 1000 - int(t0)

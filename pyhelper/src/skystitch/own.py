@@ -91,6 +91,9 @@ class Segment(Recorder):
     def trace_id(self) -> str:
         return self._trace
 
+    def names(self, span: int) -> tuple[str, str, int, str]:
+        return self._trace, self._segment, max(0, span - ROOT), self._operation
+
     def ignore(self) -> None:
         self._sampled = False
 

@@ -238,6 +238,11 @@ def messages(
     return [_envelope(head, groups, seq) for seq in range(len(groups))], dropped
 
 
+def word(process: str, said: dict[str, Any]) -> bytes:
+    """Writes what a process says of itself: properties, meters, log records."""
+    return _json({"v": 1, "process": process, **said})
+
+
 def _envelope(head: dict[str, Any], groups: list[list[str]], seq: int) -> bytes:
     last = seq == len(groups) - 1
     envelope = {**head, "seq": seq, "last": last}

@@ -15,6 +15,7 @@ PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_flask": "flask",
     "sw_http_client": "http.client",
     "sw_httpx": "httpx",
+    "sw_logging": "logging",
     "sw_mysqlclient": "MySQLdb",
     "sw_psycopg": "psycopg",
     "sw_psycopg2": "psycopg2",

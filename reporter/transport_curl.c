@@ -179,6 +179,7 @@ static void destroy_call(struct sky_curl_call *call)
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
     curl_slist_free_all(call->connect_to);
+    sky_packets_free(&call->compressed);
     free(call->text);
     free(call);
 }

@@ -26,6 +26,7 @@ struct sky_curl_call {
     bool is_unclear;         /* judged: not confirmed, but the backend may have taken some of it */
     char curl_error[CURL_ERROR_SIZE];
     /* gRPC: where the body is read from; status -1 until it has come. */
+    struct sky_packets compressed; /* instead of the call's own, when there is any */
     const struct sky_packet *packet;
     size_t packet_offset; /* in frame head and data */
     int grpc_status;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reporter/gzip.h"
 #include "reporter/transport_curl.h"
 
 /* Flag and length before each message. */
@@ -23,9 +24,9 @@ static const char *const paths[] = {
     [SKY_CALL_METERS] = "/skywalking.v3.MeterReportService/collectBatch",
 };
 
-static size_t put_frame_head(char *dst, size_t room, uint32_t size, size_t offset)
+static size_t put_frame_head(char *dst, size_t room, bool compressed, uint32_t size, size_t offset)
 {
-    const char head[FRAME_HEAD_BYTES] = {0, (char)(size >> 24), (char)(size >> 16),
+    const char head[FRAME_HEAD_BYTES] = {compressed, (char)(size >> 24), (char)(size >> 16),
                                          (char)(size >> 8), (char)size};
     size_t length = sizeof(head) - offset < room ? sizeof(head) - offset : room;
 
@@ -42,8 +43,8 @@ static size_t on_read(char *dst, size_t size, size_t count, void *argument)
     while (call->packet != NULL && length < room) {
         const struct sky_packet *packet = call->packet;
         if (call->packet_offset < FRAME_HEAD_BYTES) {
-            size_t taken =
-                put_frame_head(dst + length, room - length, packet->size, call->packet_offset);
+            size_t taken = put_frame_head(dst + length, room - length, call->compressed.count > 0,
+                                          packet->size, call->packet_offset);
             call->packet_offset += taken;
             length += taken;
             continue;
@@ -62,6 +63,11 @@ static size_t on_read(char *dst, size_t size, size_t count, void *argument)
     return length;
 }
 
+static const struct sky_packets *messages_of(const struct sky_curl_call *call)
+{
+    return call->compressed.count > 0 ? &call->compressed : &call->call->packets;
+}
+
 /* libcurl begins anew when a kept connection turns out to be dead. */
 static int on_seek(void *argument, curl_off_t offset, int origin)
 {
@@ -69,23 +75,27 @@ static int on_seek(void *argument, curl_off_t offset, int origin)
 
     if (offset != 0 || origin != SEEK_SET)
         return CURL_SEEKFUNC_CANTSEEK;
-    call->packet = call->call->packets.first;
+    call->packet = messages_of(call)->first;
     call->packet_offset = 0;
     call->read_bytes = 0;
     return CURL_SEEKFUNC_OK;
 }
 
-static void set_body(struct sky_curl_call *call)
+static bool set_body(const struct sky_reporter_options *options, struct sky_curl_call *call)
 {
-    for (const struct sky_packet *packet = call->call->packets.first; packet != NULL;
+    if (options->gzip && (!sky_gzip_packets(&call->call->packets, &call->compressed) ||
+                          !sky_curl_header(call, "grpc-encoding: gzip")))
+        return false;
+    for (const struct sky_packet *packet = messages_of(call)->first; packet != NULL;
          packet = packet->next)
         call->body_bytes += FRAME_HEAD_BYTES + packet->size;
-    call->packet = call->call->packets.first;
+    call->packet = messages_of(call)->first;
     curl_easy_setopt(call->easy, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(call->easy, CURLOPT_READDATA, call);
     curl_easy_setopt(call->easy, CURLOPT_SEEKFUNCTION, on_seek);
     curl_easy_setopt(call->easy, CURLOPT_SEEKDATA, call);
     curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_bytes);
+    return true;
 }
 
 static bool prepare(const struct sky_reporter_options *options, struct sky_curl_call *call)
@@ -99,8 +109,7 @@ static bool prepare(const struct sky_reporter_options *options, struct sky_curl_
     curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, can_reuse ? 0L : 1L);
     curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, can_reuse ? 0L : 1L);
     curl_easy_setopt(call->easy, CURLOPT_PIPEWAIT, 1L);
-    set_body(call);
-    return sky_curl_url(options, call, paths[call->call->kind]) &&
+    return set_body(options, call) && sky_curl_url(options, call, paths[call->call->kind]) &&
            sky_curl_header(call, "content-type: application/grpc") &&
            sky_curl_header(call, "te: trailers") && sky_curl_header(call, "grpc-timeout: 30S") &&
            sky_curl_header(call, "user-agent: grpc-c-skystitch/" SKY_VERSION) &&

@@ -15,6 +15,7 @@
 #include "proxy/admin/admin_host.h"
 #include "proxy/admin/admin_page.h"
 #include "proxy/admin/metrics.h"
+#include "proxy/admin/metrics_reporter.h"
 #include "proxy/admin/metrics_upstream.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/stitch/stitch.h"
@@ -196,6 +197,8 @@ static void answer_metrics(struct sky_server *server, h2o_req_t *req, struct sky
         collect(server, &metrics);
         sky_metrics_write(&metrics, out);
         sky_metrics_write_upstreams(&server->fleet, out);
+        if (server->config->reporter.protocol != SKY_CONFIG_PROTOCOL_LOCAL)
+            sky_metrics_write_reporter(&metrics.reporter, out);
         fclose(out);
     }
     respond_heap(req, "text/plain; version=0.0.4; charset=utf-8", text);

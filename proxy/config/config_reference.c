@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proxy/admin/metrics.h"
+#include "proxy/admin/metrics_reporter.h"
 #include "proxy/admin/metrics_upstream.h"
 #include "proxy/config/config_command.h"
 #include "proxy/config/config_option.h"
@@ -84,6 +85,7 @@ static void write_metrics(FILE *out)
         fputc('\n', out);
     }
     sky_metrics_upstream_reference(out);
+    sky_metrics_reporter_reference(out);
 }
 
 void sky_config_write_reference(FILE *out)

@@ -49,6 +49,16 @@ def test_segments_arrive_whole(drive: Start, collector: Collector) -> None:
     assert span.tags[0].value == "x" * 100
 
 
+def test_compressed_segments_arrive_whole(drive: Start, collector: Collector) -> None:
+    d = drive(collector.address, gzip="on")
+    d.push(500)
+    d.push(1, 1 << 20)
+    counters = d.wait(confirmed=501)
+    assert sorted(collector.ids()) == sorted(f"segment-{i}" for i in range(501))
+    assert {len(segment.spans[0].tags[0].value) for segment in collector.segments} == {100, 1 << 20}
+    assert counters["bytes_sent"] < 500 * 150
+
+
 def test_says_who_it_is(drive: Start, collector: Collector) -> None:
     d = drive(collector.address, token="let me in", heartbeat_ms=100, properties_every=3)
     d.push(1)

@@ -10,6 +10,9 @@
 
 #include <cmocka.h>
 
+#include "proxy/admin/metrics_reporter.h"
+#include "reporter/tally.h"
+
 static char *text_of(const struct sky_metrics *metrics)
 {
     char *text = NULL;
@@ -120,13 +123,44 @@ static void test_process(void **state)
     assert_true(metrics.gauges[SKY_GAUGE_cpu_seconds] >= 0);
 }
 
+static void test_reporter(void **state)
+{
+    struct sky_tally tally;
+    struct sky_reporter_counters counters = {.last_error = "oap:11800: \"no\"\n\\"};
+    char *text = NULL;
+    size_t size;
+    (void)state;
+    sky_tally_init(&tally);
+    sky_histogram_add(&tally.batch_segments, 1);
+    sky_histogram_add(&tally.batch_segments, 2);
+    sky_histogram_add(&tally.batch_segments, 1000000);
+    sky_histogram_add(&tally.call_ms, 30);
+    counters.batch_segments = sky_histogram_read(&tally.batch_segments);
+    counters.call_ms = sky_histogram_read(&tally.call_ms);
+    FILE *out = open_memstream(&text, &size);
+    sky_metrics_write_reporter(&counters, out);
+    fclose(out);
+    assert_true(has_line(text, "# TYPE skystitch_backend_batch_segments histogram"));
+    assert_true(has_line(text, "skystitch_backend_batch_segments_bucket{le=\"1\"} 1"));
+    assert_true(has_line(text, "skystitch_backend_batch_segments_bucket{le=\"3\"} 2"));
+    assert_true(has_line(text, "skystitch_backend_batch_segments_bucket{le=\"300000\"} 2"));
+    assert_true(has_line(text, "skystitch_backend_batch_segments_bucket{le=\"+Inf\"} 3"));
+    assert_true(has_line(text, "skystitch_backend_batch_segments_sum 1000003"));
+    assert_true(has_line(text, "skystitch_backend_batch_segments_count 3"));
+    assert_true(has_line(text, "skystitch_backend_call_seconds_bucket{le=\"0.025\"} 0"));
+    assert_true(has_line(text, "skystitch_backend_call_seconds_bucket{le=\"0.05\"} 1"));
+    assert_true(has_line(text, "skystitch_backend_call_seconds_sum 0.03"));
+    assert_true(has_line(
+        text, "skystitch_backend_last_error_info{error=\"oap:11800: \\\"no\\\"?\\\\\"} 1"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_grammar),
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_process),
+        cmocka_unit_test(test_values),   cmocka_unit_test(test_grammar),
+        cmocka_unit_test(test_table),    cmocka_unit_test(test_process),
+        cmocka_unit_test(test_reporter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,9 @@ void sky_h2_run_soon(struct sky_h2 *h2);
 /* sky_h2_give_up: counts it and logs why; GOAWAY, and the connection ends once that is out. */
 void sky_h2_give_up(struct sky_h2 *h2, uint32_t error, enum sky_counter counter, const char *why);
 
+/* sky_h2_ended: a GOAWAY that is an error is on its way; counts it if it is nghttp2's. */
+void sky_h2_ended(struct sky_h2 *h2);
+
 /* sky_h2_note_reset: a stream ended early by the client's doing; too many of them end the
  * connection. */
 void sky_h2_note_reset(struct sky_h2 *h2);

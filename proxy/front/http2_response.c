@@ -322,7 +322,10 @@ static void end_stream(struct sky_h2_stream *stream)
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct sky_h2_stream *stream;
+    struct sky_h2 *h2 = arg;
 
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+        sky_h2_ended(h2);
     if (frame->hd.stream_id == 0)
         return 0;
     stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
@@ -334,8 +337,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         break;
     case NGHTTP2_RST_STREAM: /* by the client's doing, unless it is by ours */
         if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR && (stream == NULL || !stream->cut)) {
-            sky_conn_count(((struct sky_h2 *)arg)->conn, SKY_COUNT_http2_resets_ours);
-            sky_h2_note_reset(arg);
+            sky_conn_count(h2->conn, SKY_COUNT_http2_resets_ours);
+            sky_h2_note_reset(h2);
         }
         break;
     default:

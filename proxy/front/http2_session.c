@@ -79,18 +79,32 @@ static void end(struct sky_h2 *h2)
     sky_conn_linger(conn);
 }
 
-void sky_h2_give_up(struct sky_h2 *h2, uint32_t error, enum sky_counter counter, const char *why)
+static void log_end(struct sky_h2 *h2, const char *why)
 {
     static struct sky_log_limit limit;
     char host[NI_MAXHOST];
 
+    sky_log_limited(&limit, SKY_LOG_INFO, "HTTP/2 connection of %s ended: %s",
+                    sky_conn_peer(h2->conn, host), why);
+}
+
+void sky_h2_give_up(struct sky_h2 *h2, uint32_t error, enum sky_counter counter, const char *why)
+{
     if (h2->given_up)
         return;
     h2->given_up = true;
     sky_conn_count(h2->conn, counter);
-    sky_log_limited(&limit, SKY_LOG_INFO, "HTTP/2 connection of %s ended: %s",
-                    sky_conn_peer(h2->conn, host), why);
+    log_end(h2, why);
     nghttp2_session_terminate_session(h2->session, error);
+}
+
+void sky_h2_ended(struct sky_h2 *h2)
+{
+    if (h2->given_up)
+        return;
+    h2->given_up = true;
+    sky_conn_count(h2->conn, SKY_COUNT_http2_closed_protocol);
+    log_end(h2, "it breaks the protocol");
 }
 
 void sky_h2_note_reset(struct sky_h2 *h2)

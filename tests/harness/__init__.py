@@ -3,6 +3,7 @@
 
 from harness.collector import Collector, Log, Ref, Segment, Span
 from harness.gunicorn import Gunicorn
+from harness.http2 import FrameClient
 from harness.origin import Exchange, Origin
 from harness.pki import Pair, Pki
 from harness.process import Process, Stage, free_port, until
@@ -15,6 +16,7 @@ from harness.uwsgi import Uwsgi
 __all__ = [
     "Collector",
     "Exchange",
+    "FrameClient",
     "Gunicorn",
     "Log",
     "Origin",

@@ -32,11 +32,14 @@ class Row:
 
 
 OLDEST = (
+    "anyio==3.7.1",
     "Flask==2.0.3",
     "Werkzeug==2.0.3",
     "Jinja2==3.0.3",
     "itsdangerous==2.0.1",
     "Django==3.2.25",
+    "fastapi==0.78.0",
+    "starlette==0.19.1",
     "requests==2.26.0",
     "urllib3==1.26.20",
 )
@@ -44,10 +47,12 @@ MIDDLE = (
     "Flask==2.3.3",
     "Werkzeug==2.3.8",
     "Django==4.2.*",
+    "fastapi==0.103.*",
+    "starlette==0.27.*",
     "requests==2.31.0",
     "urllib3==2.0.7",
 )
-CURRENT = ("Flask", "Django", "requests", "urllib3", "gevent")
+CURRENT = ("Flask", "Django", "asgiref", "fastapi", "requests", "urllib3", "gevent")
 
 #: Drivers; those tests start the servers that are installed.
 DATA = (
@@ -73,7 +78,11 @@ ROWS = (
     Row("flask22", "", ("Flask==2.2.5", "Werkzeug==2.2.3", "Django==4.1.*")),
     Row("middle", "", MIDDLE),
     Row("middle-python310", "python3.10", MIDDLE),
-    Row("flask30", "", ("Flask==3.0.*", "Werkzeug==3.0.*", "Django==5.1.*", "requests")),
+    Row(
+        "flask30",
+        "",
+        ("Flask==3.0.*", "Werkzeug==3.0.*", "Django==5.1.*", "fastapi==0.115.*", "requests"),
+    ),
     Row("current", "", CURRENT),
     Row("current-python313", "python3.13", CURRENT),
     Row("data", "", DATA),

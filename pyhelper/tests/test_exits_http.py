@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import importlib.util
 import inspect
 import urllib.error
 import urllib.request
@@ -87,12 +88,19 @@ COMPONENTS = {
 FOLLOWS = [library for library in COMPONENTS if library is not by_http_client]
 
 Library = Callable[..., int]
+OF_PYTHON = ("urllib_request", "http_client")
 
 
 def libraries(*of: Library) -> Any:
-    return pytest.mark.parametrize(
-        "library", of or list(COMPONENTS), ids=lambda function: function.__name__[3:]
-    )
+    """Those that are installed; the others are skipped."""
+    chosen = []
+    for library in of or COMPONENTS:
+        name = library.__name__[3:]
+        module = name.removesuffix("_async")
+        is_there = module in OF_PYTHON or importlib.util.find_spec(module) is not None
+        marks = () if is_there else pytest.mark.skip(reason=f"no {module}")
+        chosen.append(pytest.param(library, id=name, marks=marks))
+    return pytest.mark.parametrize("library", chosen)
 
 
 @libraries()

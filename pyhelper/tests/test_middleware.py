@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -240,7 +241,8 @@ def test_asgi_exception(asgi_client: AsgiClient) -> None:
 
     answer = asgi_client(asgi.Middleware(app))
     assert type(answer.error) is ShopError
-    assert [frame[1] for frame in answer.frames] == ["app"]
+    if sys.version_info >= (3, 11):  # before that, tracebacks cannot be mended
+        assert [frame[1] for frame in answer.frames] == ["app"]
     assert answer.message["spans"][0]["error"]
 
 

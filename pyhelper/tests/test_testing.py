@@ -6,14 +6,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import flask
-import requests
-from werkzeug.test import Client as WerkzeugClient
+import pytest
 
 from skystitch import testing
 
+flask = pytest.importorskip("flask")
+requests = pytest.importorskip("requests")
 
-def make_app(url: str = "") -> flask.Flask:
+from werkzeug.test import Client as WerkzeugClient  # noqa: E402
+
+
+def make_app(url: str = "") -> Any:
     app = flask.Flask("shop")
 
     @app.route("/items/<int:number>")

@@ -115,8 +115,10 @@ def _find_lookup() -> tuple[Any, str]:
     module = sys.modules.get("starlette._exception_handler")
     if module is not None and hasattr(module, name):
         return module, name
-    from starlette.middleware.exceptions import ExceptionMiddleware  # before 0.28
-
+    try:  # before 0.28
+        from starlette.middleware.exceptions import ExceptionMiddleware
+    except ImportError:  # before 0.20
+        from starlette.exceptions import ExceptionMiddleware
     require(ExceptionMiddleware, name)
     return ExceptionMiddleware, name
 

@@ -39,8 +39,7 @@ int main(int argc, char **argv)
         sky_config_print(config);
         break;
     default:
-        status = sky_server_run(config);
-        break;
+        return sky_server_run(config, argc, argv, environ);
     }
     sky_config_destroy(config);
     return status;

@@ -1,101 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/worker.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
-#include "proxy/access/access_log.h"
 #include "proxy/back/http1_back.h"
 #include "proxy/back/recycle.h"
-#include "proxy/back/upstream.h"
 #include "proxy/front/http1_front.h"
-#include "proxy/front/tls.h"
-#include "proxy/limit/admission.h"
 #include "proxy/route/route.h"
 #include "proxy/stitch/stitch.h"
 #include "reporter/log.h"
 
-/* Connections taken in one turn: the rest waits in the backlog while others are served. */
-#define ACCEPTS_PER_TURN 16
+struct order {
+    h2o_multithread_message_t super; /* first: what receivers get */
+    enum { CHANGE, DRAIN, STOP, STOP_HANDED_OVER } what;
+    struct sky_worker_plan *plan; /* of CHANGE */
+};
 
-/* A connection waits that cannot be taken: the loop would report it again and again. */
-static void pause_accepting(struct sky_worker *worker)
-{
-    static struct sky_log_limit limit;
-    sky_count(&worker->counters, SKY_COUNT_accepts_failed);
-    sky_log_limited(&limit, SKY_LOG_ERROR, "cannot accept a connection: %s%s", strerror(errno),
-                    errno == EMFILE ? "; raise the limit (ulimit -n, LimitNOFILE=)" : "");
-    for (size_t i = 0; i < worker->listener_count; ++i)
-        h2o_socket_read_stop(worker->listeners[i].sock);
-    if (!h2o_timeout_is_linked(&worker->accept_pause))
-        h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, &worker->accept_pause);
-}
+/* ---- a change of what is served ---- */
 
-static bool accept_one(const struct sky_worker_listener *listener)
+/* The door of a listener that goes on is the same object, since its connections have it. */
+static void open_doors(struct sky_worker *worker, struct sky_worker_plan *plan,
+                       const struct sky_tenure *former)
 {
-    struct sky_worker *worker = listener->worker;
-    h2o_socket_t *sock = h2o_evloop_socket_accept(listener->sock);
-    if (sock == NULL) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            pause_accepting(worker);
-        return false;
+    size_t count = plan->config->listener_count;
+    struct sky_door **doors = h2o_mem_alloc(count * sizeof(*doors)), **before = worker->doors;
+
+    for (size_t i = 0; i < count; ++i) {
+        const struct sky_listener_config *config = &plan->config->listeners[i];
+        struct sky_worker_listen *listen = &plan->listeners[i];
+        if (listen->same != SKY_GENERATION_NEW) {
+            doors[i] = before[listen->same];
+            before[listen->same] = NULL;
+            sky_door_change(doors[i], config, listen->tls);
+        } else {
+            doors[i] = sky_door_new(config, listen->tls);
+        }
+        for (; listen->fd_count != 0; --listen->fd_count)
+            sky_acceptor_add(&worker->acceptor, listen->fds[listen->fd_count - 1], doors[i]);
     }
-    sky_count(&worker->counters, SKY_COUNT_connections);
-    if (sky_admit(worker, sock, listener->config))
-        sky_front_accept_at(worker->front, sock, listener->config, listener->tls);
-    return true;
-}
-
-static void on_accept(h2o_socket_t *sock, const char *err)
-{
-    if (err != NULL)
-        return;
-    for (int i = 0; i < ACCEPTS_PER_TURN; ++i)
-        if (!accept_one(sock->data))
-            break;
-}
-
-static void start_accepting(struct sky_worker *worker)
-{
-    for (size_t i = 0; i < worker->listener_count; ++i)
-        h2o_socket_read_start(worker->listeners[i].sock, on_accept);
-}
-
-static void on_accept_pause_over(h2o_timeout_entry_t *entry)
-{
-    start_accepting(H2O_STRUCT_FROM_MEMBER(struct sky_worker, accept_pause, entry));
-}
-
-static void fence_listeners(struct sky_worker *worker)
-{
-    for (size_t i = 0; i < worker->listener_count; ++i)
-        sky_listener_fence(h2o_socket_get_fd(worker->listeners[i].sock));
-}
-
-static void close_listeners(struct sky_worker *worker)
-{
-    for (; worker->listener_count != 0; --worker->listener_count) {
-        const struct sky_worker_listener *last = &worker->listeners[worker->listener_count - 1];
-        /* what the kernel has queued here would be reset by the close */
-        while (accept_one(last))
-            ;
-        h2o_socket_close(last->sock);
+    worker->doors = doors;
+    for (size_t i = 0; former != NULL && i < former->config->listener_count; ++i) {
+        if (before[i] == NULL)
+            continue;
+        sky_acceptor_retire(&worker->acceptor, before[i]);
+        sky_door_retire(before[i], former->generation);
+        sky_door_release(before[i]);
     }
-    h2o_timeout_unlink(&worker->accept_pause);
+    free(before);
 }
+
+static void change(struct sky_worker *worker, struct sky_worker_plan *plan)
+{
+    struct sky_tenure *former = worker->tenure;
+
+    worker->tenure = sky_tenure_new(worker, sky_generation_hold(plan->generation), former);
+    worker->rate_limit = plan->rate_limit;
+    worker->config = plan->config;
+    worker->access_pen = plan->access_pen;
+    sky_front_log_to(worker->front, worker->access_pen);
+    open_doors(worker, plan, former);
+    if (former != NULL) {
+        sky_front_change(worker->front, plan->config);
+        sky_tunnels_change(&worker->tunnels, plan->config->timeouts.tunnel_idle_ms);
+        sky_tenure_release(former);
+    }
+    sky_worker_plan_destroy(plan);
+}
+
+/* ---- the end ---- */
 
 static void on_stop_poll(h2o_timeout_entry_t *entry)
 {
     struct sky_worker *worker = H2O_STRUCT_FROM_MEMBER(struct sky_worker, stop_poll, entry);
-    close_listeners(worker);
+    bool in_time = h2o_now(worker->ctx.loop) < worker->stop_at_ms;
+    if (!sky_acceptor_is_closed(&worker->acceptor) ||
+        (sky_front_connection_count(worker->front) != 0 && in_time)) {
+        h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, entry);
+        return;
+    }
     if (sky_front_connection_count(worker->front) != 0) {
-        if (h2o_now(worker->ctx.loop) < worker->stop_at_ms) {
-            h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, entry);
-            return;
-        }
         sky_log(SKY_LOG_WARN, "stop: %zu connections cut after timeouts.stop",
                 sky_front_connection_count(worker->front));
         worker->cutting = true;
@@ -104,52 +91,62 @@ static void on_stop_poll(h2o_timeout_entry_t *entry)
     worker->stopped = true;
 }
 
-static void on_stop(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messages)
+static void drain(struct sky_worker *worker)
 {
-    struct sky_worker *worker = H2O_STRUCT_FROM_MEMBER(struct sky_worker, stop_receiver, receiver);
+    h2o_context_request_shutdown(&worker->ctx);
+    sky_front_drain(worker->front);
+}
+
+static void stop(struct sky_worker *worker, bool handed_over)
+{
+    if (worker->stop_at_ms != 0)
+        return;
+    worker->stop_at_ms = h2o_now(worker->ctx.loop) + worker->config->timeouts.stop_ms;
+    if (handed_over)
+        sky_acceptor_abandon(&worker->acceptor);
+    else
+        sky_acceptor_retire_all(&worker->acceptor);
+    drain(worker);
+    h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, &worker->stop_poll);
+}
+
+static void carry_out(struct sky_worker *worker, struct order *order)
+{
+    switch (order->what) {
+    case CHANGE:
+        change(worker, order->plan);
+        h2o_multithread_send_message(worker->replies, &order->super);
+        return; /* who gets the reply frees it */
+    case DRAIN:
+        sky_acceptor_retire_all(&worker->acceptor);
+        drain(worker);
+        break;
+    case STOP:
+    case STOP_HANDED_OVER:
+        stop(worker, order->what == STOP_HANDED_OVER);
+        break;
+    }
+    free(order);
+}
+
+static void on_orders(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messages)
+{
+    struct sky_worker *worker = H2O_STRUCT_FROM_MEMBER(struct sky_worker, orders, receiver);
     while (!h2o_linklist_is_empty(messages)) {
         h2o_multithread_message_t *message =
             H2O_STRUCT_FROM_MEMBER(h2o_multithread_message_t, link, messages->next);
         h2o_linklist_unlink(&message->link);
-        free(message);
+        carry_out(worker, (struct order *)message);
     }
-    if (worker->stop_at_ms != 0)
-        return;
-    worker->stop_at_ms = h2o_now(worker->ctx.loop) + worker->config->timeouts.stop_ms;
-    fence_listeners(worker);
-    h2o_context_request_shutdown(&worker->ctx);
-    sky_front_drain(worker->front);
-    h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, &worker->stop_poll);
 }
 
-static void take_listeners(struct sky_worker *worker, struct sky_listener *listeners, size_t count)
-{
-    size_t fds = 0;
-    for (size_t i = 0; i < count; ++i)
-        fds += listeners[i].fd_count / listeners[i].workers;
-    worker->listeners = h2o_mem_alloc(fds * sizeof(*worker->listeners));
-    for (size_t i = 0; i < count; ++i) {
-        struct sky_listener *listener = &listeners[i];
-        for (size_t k = worker->index; k < listener->fd_count; k += listener->workers) {
-            h2o_socket_t *sock = h2o_evloop_socket_create(worker->ctx.loop, listener->fds[k],
-                                                          H2O_SOCKET_FLAG_DONT_READ);
-            listener->fds[k] = -1;
-            struct sky_worker_listener *taken = &worker->listeners[worker->listener_count++];
-            *taken = (struct sky_worker_listener){
-                worker, sock, &worker->config->listeners[i],
-                listener->tls != NULL ? sky_tls_context(listener->tls) : NULL};
-            sock->data = taken;
-        }
-    }
-}
+/* ---- the thread ---- */
 
 /* What the new thread builds its worker from; on the stack of sky_worker_new, until it is built. */
-struct plan {
+struct start {
     struct sky_worker *worker;
-    struct sky_fleet *fleet;
+    struct sky_worker_plan *plan;
     struct sky_site *site;
-    struct sky_listener *listeners;
-    size_t listener_count;
 };
 
 static struct sky_body_policy body_policy(h2o_req_t *req)
@@ -157,59 +154,62 @@ static struct sky_body_policy body_policy(h2o_req_t *req)
     return sky_route_body_policy(sky_worker_of(req)->config, req);
 }
 
-static void build(const struct plan *plan)
+static void build(const struct start *start)
 {
-    struct sky_worker *worker = plan->worker;
-    const struct sky_config *config = worker->config;
-    h2o_context_init(&worker->ctx, h2o_evloop_create(), &plan->site->globalconf);
-    h2o_multithread_register_receiver(worker->ctx.queue, &worker->stop_receiver, on_stop);
+    struct sky_worker *worker = start->worker;
+    const struct sky_config *config = start->plan->config;
+    h2o_context_init(&worker->ctx, h2o_evloop_create(), &start->site->globalconf);
+    h2o_multithread_register_receiver(worker->ctx.queue, &worker->orders, on_orders);
     worker->stop_poll.cb = on_stop_poll;
-    worker->accept_pause.cb = on_accept_pause_over;
     worker->front =
-        sky_front_new(&worker->ctx, plan->site->globalconf.hosts, config, &worker->counters);
+        sky_front_new(&worker->ctx, start->site->globalconf.hosts, config, &worker->counters);
+    sky_acceptor_init(&worker->acceptor, worker);
     sky_tunnels_init(&worker->tunnels, worker->ctx.loop, config->timeouts.tunnel_idle_ms,
                      &worker->counters);
     sky_front_limit_bodies(worker->front, body_policy, &worker->bodies);
-    sky_front_log_to(worker->front, worker->access_pen);
-    worker->upstreams = h2o_mem_alloc(config->upstream_count * sizeof(*worker->upstreams));
-    for (size_t i = 0; i < config->upstream_count; ++i)
-        worker->upstreams[i] = sky_upstream_new(&worker->ctx, plan->fleet->rosters[i],
-                                                worker->index, config, &worker->counters);
-    take_listeners(worker, plan->listeners, plan->listener_count);
     if (config->agent.mode == SKY_MODE_STITCH)
         worker->stitch = sky_stitch_new(&worker->ctx, config, worker->index, &worker->counters);
     if (worker->stitch != NULL && worker->processes != NULL)
         sky_stitch_ask_processes(worker->stitch, worker->processes);
+    change(worker, start->plan);
 }
 
 static void serve(struct sky_worker *worker)
 {
-    start_accepting(worker);
-    while (!worker->stopped)
+    sky_acceptor_start(&worker->acceptor);
+    while (!worker->stopped) {
         h2o_evloop_run(worker->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
+        if (worker->ended_tenures != NULL)
+            sky_tenure_bury(&worker->ended_tenures, false);
+    }
     if (worker->stitch != NULL)
         sky_stitch_flush(worker->stitch);
 }
 
+static void close_doors(struct sky_worker *worker)
+{
+    for (size_t i = 0; i < worker->config->listener_count; ++i)
+        sky_door_release(worker->doors[i]);
+    free(worker->doors);
+}
+
 static void tear_down(struct sky_worker *worker)
 {
-    for (size_t i = 0; i < worker->listener_count; ++i)
-        h2o_socket_close(worker->listeners[i].sock);
+    sky_acceptor_fini(&worker->acceptor);
     sky_front_destroy(worker->front);
+    close_doors(worker);
     sky_body_share_fini(&worker->bodies);
     sky_tunnels_fini(&worker->tunnels);
-    for (size_t i = 0; i < worker->config->upstream_count; ++i)
-        sky_upstream_destroy(worker->upstreams[i]);
     if (worker->stitch != NULL)
         sky_stitch_destroy(worker->stitch);
-    h2o_multithread_unregister_receiver(worker->ctx.queue, &worker->stop_receiver);
+    sky_tenure_release(worker->tenure);
+    sky_tenure_bury(&worker->ended_tenures, true);
+    h2o_multithread_unregister_receiver(worker->ctx.queue, &worker->orders);
     /* h2o's shutdown leaves its second GOAWAY on a timer, and asserts here that none is left */
     h2o_timeout_unlink(&worker->ctx.http2._graceful_shutdown_timeout);
     h2o_loop_t *loop = worker->ctx.loop;
     h2o_context_dispose(&worker->ctx);
     h2o_evloop_destroy(loop);
-    free(worker->upstreams);
-    free(worker->listeners);
     sky_back_free_recycled();
     sky_recycle_free_thread();
 }
@@ -224,13 +224,13 @@ static void wait_for(sem_t *turn)
  * reads into it: so all of the worker is made, used and freed here. */
 static void *run(void *arg)
 {
-    const struct plan *plan = arg;
-    struct sky_worker *worker = plan->worker;
+    const struct start *start = arg;
+    struct sky_worker *worker = start->worker;
     char name[16];
     snprintf(name, sizeof(name), "sky-worker-%zu", worker->index);
     pthread_setname_np(pthread_self(), name);
-    build(plan);
-    sem_post(&worker->reached); /* the plan is gone now */
+    build(start);
+    sem_post(&worker->reached); /* `start` is gone now */
     wait_for(&worker->allowed);
     if (worker->started) {
         serve(worker);
@@ -241,33 +241,61 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
-                                  struct sky_site *site, struct sky_listener *listeners,
-                                  size_t listener_count, const struct sky_worker_shared *shared)
+struct sky_worker_plan *sky_worker_plan_new(struct sky_generation *generation)
+{
+    size_t count = generation->config->listener_count;
+    struct sky_worker_plan *plan =
+        h2o_mem_alloc(sizeof(*plan) + count * sizeof(plan->listeners[0]));
+
+    memset(plan, 0, sizeof(*plan) + count * sizeof(plan->listeners[0]));
+    plan->generation = sky_generation_hold(generation);
+    plan->config = generation->config;
+    for (size_t i = 0; i < count; ++i)
+        plan->listeners[i].same = SKY_GENERATION_NEW;
+    return plan;
+}
+
+void sky_worker_plan_destroy(struct sky_worker_plan *plan)
+{
+    if (plan == NULL)
+        return;
+    for (size_t i = 0; i < plan->config->listener_count; ++i) {
+        struct sky_worker_listen *listen = &plan->listeners[i];
+        for (size_t k = 0; k < listen->fd_count; ++k)
+            close(listen->fds[k]);
+        free(listen->fds);
+        SSL_CTX_free(listen->tls);
+    }
+    sky_generation_release(plan->generation);
+    free(plan);
+}
+
+struct sky_worker *sky_worker_new(size_t index, struct sky_worker_plan *plan,
+                                  const struct sky_worker_shared *shared)
 {
     uint8_t entropy[32];
     if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy)) {
         sky_log(SKY_LOG_ERROR, "getrandom: no entropy for trace ids");
+        sky_worker_plan_destroy(plan);
         return NULL;
     }
     struct sky_worker *worker = h2o_mem_alloc(sizeof(*worker));
     *worker = (struct sky_worker){.index = index,
-                                  .config = config,
                                   .reporter = shared->reporter,
                                   .ring = sky_reporter_ring(shared->reporter, index),
                                   .sampling = shared->sampling,
                                   .processes = shared->processes,
-                                  .access_pen = sky_access_log_pen(shared->access_log, index)};
+                                  .replies = shared->replies};
     sky_ids_init(&worker->ids, entropy);
     worker->connection_limit = shared->connection_limit;
-    worker->rate_limit = shared->rate_limit;
     sky_body_share_init(&worker->bodies, shared->body_budget);
     sem_init(&worker->reached, 0, 0);
     sem_init(&worker->allowed, 0, 0);
-    struct plan plan = {worker, shared->fleet, site, listeners, listener_count};
-    int rc = pthread_create(&worker->thread, NULL, run, &plan);
+    struct start start = {worker, plan, shared->site};
+    int rc = pthread_create(&worker->thread, NULL, run, &start);
     if (rc != 0) {
         sky_log(SKY_LOG_ERROR, "cannot start a thread: %s", strerror(rc));
+        sky_worker_plan_destroy(plan);
         free(worker);
         return NULL;
     }
@@ -281,11 +309,26 @@ void sky_worker_start(struct sky_worker *worker)
     sem_post(&worker->allowed);
 }
 
-void sky_worker_stop(struct sky_worker *worker)
+static void send_order(struct sky_worker *worker, struct order order)
 {
-    h2o_multithread_message_t *message = h2o_mem_alloc(sizeof(*message));
-    *message = (h2o_multithread_message_t){{NULL, NULL}};
-    h2o_multithread_send_message(&worker->stop_receiver, message);
+    struct order *sent = h2o_mem_alloc(sizeof(*sent));
+    *sent = order;
+    h2o_multithread_send_message(&worker->orders, &sent->super);
+}
+
+void sky_worker_change(struct sky_worker *worker, struct sky_worker_plan *plan)
+{
+    send_order(worker, (struct order){.what = CHANGE, .plan = plan});
+}
+
+void sky_worker_drain(struct sky_worker *worker)
+{
+    send_order(worker, (struct order){.what = DRAIN});
+}
+
+void sky_worker_stop(struct sky_worker *worker, bool handed_over)
+{
+    send_order(worker, (struct order){.what = handed_over ? STOP_HANDED_OVER : STOP});
 }
 
 void sky_worker_join(struct sky_worker *worker)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One event-loop thread and everything it owns. No other thread touches it but for the counters,
- * the front's connection count, and by sky_worker_stop. */
+ * the front's connection count, and by orders (sky_worker_stop and the like), which it carries out
+ * one after the other. */
 #ifndef SKY_PROXY_WORKER_H
 #define SKY_PROXY_WORKER_H
 
@@ -13,11 +14,11 @@
 #include "proxy/config/site.h"
 #include "proxy/counters.h"
 #include "proxy/exchange/tunnel.h"
+#include "proxy/front/acceptor.h"
 #include "proxy/front/body_budget.h"
-#include "proxy/front/listener.h"
+#include "proxy/tenure.h"
 #include "reporter/reporter.h"
 
-struct sky_access_log;
 struct sky_access_pen;
 struct sky_connection_limit;
 struct sky_fleet;
@@ -26,22 +27,27 @@ struct sky_processes;
 struct sky_rate_limit;
 struct sky_sampling_window;
 struct sky_stitch;
-struct sky_upstream;
-
 struct sky_worker;
 
-/* One of a worker's listening sockets. */
-struct sky_worker_listener {
-    struct sky_worker *worker;
-    h2o_socket_t *sock;
-    const struct sky_listener_config *config;
-    SSL_CTX *tls; /* NULL: plain */
+/* What a worker is to serve from now on; see sky_worker_plan_new. */
+struct sky_worker_plan {
+    struct sky_generation *generation;
+    const struct sky_config *config; /* the generation's */
+    struct sky_access_pen *access_pen;
+    struct sky_rate_limit *rate_limit; /* NULL: there is no rate */
+    struct sky_worker_listen {
+        SSL_CTX *tls; /* a reference; NULL: plain */
+        size_t same;  /* index of the listener in the former plan; SKY_GENERATION_NEW: it is new */
+        int *fds;     /* heap: sockets that become the worker's */
+        size_t fd_count;
+    } listeners[]; /* one per config->listeners */
 };
 
 struct sky_worker {
     h2o_context_t ctx; /* first: a request's context is its worker */
     size_t index;
-    const struct sky_config *config;
+    struct sky_tenure *tenure;       /* what new requests are served by */
+    const struct sky_config *config; /* the tenure's */
     struct sky_counters counters;
     struct sky_ids ids;
     struct sky_reporter *reporter;
@@ -54,14 +60,14 @@ struct sky_worker {
     struct sky_rate_limit *rate_limit;             /* of all workers; NULL: none */
     struct sky_front *front;
     struct sky_tunnels tunnels;
-    struct sky_stitch *stitch;       /* NULL in gateway mode */
-    struct sky_upstream **upstreams; /* one per config->upstreams */
+    struct sky_stitch *stitch; /* NULL in gateway mode */
 
     /* the thread's life, worker.c */
-    struct sky_worker_listener *listeners;
-    size_t listener_count;
-    h2o_timeout_entry_t accept_pause; /* runs while no descriptor is left */
-    h2o_multithread_receiver_t stop_receiver;
+    struct sky_acceptor acceptor;
+    struct sky_door **doors; /* one per config->listeners */
+    struct sky_tenure *ended_tenures;
+    h2o_multithread_receiver_t orders;
+    h2o_multithread_receiver_t *replies;
     h2o_timeout_entry_t stop_poll;
     uint64_t stop_at_ms; /* loop time from which on connections are cut; 0 while running */
     bool cutting;        /* timeouts.stop has passed: running requests end as failed */
@@ -74,14 +80,13 @@ struct sky_worker {
 
 /* What all workers use, any thread; borrowed for their life. */
 struct sky_worker_shared {
+    struct sky_site *site;
+    h2o_multithread_receiver_t *replies; /* gets a message for each change that was carried out */
     struct sky_reporter *reporter;
     struct sky_sampling_window *sampling;
-    struct sky_processes *processes;   /* NULL: none are asked */
-    struct sky_access_log *access_log; /* NULL: none */
-    struct sky_fleet *fleet;
+    struct sky_processes *processes; /* NULL: none are asked */
     struct sky_body_budget *body_budget;
     struct sky_connection_limit *connection_limit;
-    struct sky_rate_limit *rate_limit; /* NULL: none */
 };
 
 /* sky_worker_of: the worker that a request belongs to. */
@@ -90,19 +95,33 @@ static inline struct sky_worker *sky_worker_of(const h2o_req_t *req)
     return (struct sky_worker *)req->conn->ctx;
 }
 
-/* sky_worker_new: a thread with a loop and sockets of its own; takes its descriptors out of the
- * listeners, and waits until it is built. It does not serve yet. All pointers but the listeners are
- * borrowed for its life. NULL after a log line. */
-struct sky_worker *sky_worker_new(size_t index, const struct sky_config *config,
-                                  struct sky_site *site, struct sky_listener *listeners,
-                                  size_t listener_count, const struct sky_worker_shared *shared);
+/* sky_worker_plan_new: a plan without descriptors and TLS, in which all listeners are new. Holds
+ * the generation. */
+struct sky_worker_plan *sky_worker_plan_new(struct sky_generation *generation);
+
+/* sky_worker_plan_destroy: with the descriptors that nobody took. */
+void sky_worker_plan_destroy(struct sky_worker_plan *plan);
+
+/* sky_worker_new: a thread with a loop of its own, which waits until it is built. It does not serve
+ * yet. Takes the plan over. NULL after a log line. */
+struct sky_worker *sky_worker_new(size_t index, struct sky_worker_plan *plan,
+                                  const struct sky_worker_shared *shared);
 
 /* sky_worker_start: lets it serve; once. */
 void sky_worker_start(struct sky_worker *worker);
 
+/* sky_worker_change: any thread; returns at once and takes the plan over. What has begun ends by
+ * the former plan, what begins is served by this one. A reply follows. */
+void sky_worker_change(struct sky_worker *worker, struct sky_worker_plan *plan);
+
+/* sky_worker_drain: any thread; returns at once. The worker closes its listeners and keeps no
+ * connection after its next answer, but serves what there is until it is stopped. */
+void sky_worker_drain(struct sky_worker *worker);
+
 /* sky_worker_stop: any thread; returns at once. The worker closes its listeners, lets running
- * requests finish for timeouts.stop, cuts the rest and reports held segments. */
-void sky_worker_stop(struct sky_worker *worker);
+ * requests finish for timeouts.stop, cuts the rest and reports held segments. handed_over: another
+ * process accepts from the same listening sockets. */
+void sky_worker_stop(struct sky_worker *worker, bool handed_over);
 
 /* sky_worker_join: waits until it has stopped. Once, and after sky_worker_start only. */
 void sky_worker_join(struct sky_worker *worker);

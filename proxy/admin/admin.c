@@ -171,7 +171,11 @@ static void collect(const struct sky_server *server, struct sky_metrics *metrics
         server->processes != NULL ? (double)sky_processes_count(server->processes) : 0;
     gauges[SKY_GAUGE_body_bytes] = (double)sky_body_budget_taken(&server->body_budget);
     gauges[SKY_GAUGE_stopping] = server->stopping;
-    gauges[SKY_GAUGE_access_lost] = (double)sky_access_log_lost(server->access_log);
+    gauges[SKY_GAUGE_access_lost] =
+        (double)(server->access_lost + sky_access_log_lost(server->access_log));
+    gauges[SKY_GAUGE_reloads_done] = (double)server->reload.done;
+    gauges[SKY_GAUGE_reloads_failed] = (double)server->reload.failed;
+    gauges[SKY_GAUGE_configured_at] = server->reload.done_at;
     gauges[SKY_GAUGE_backend_up] =
         server->config->reporter.protocol == SKY_CONFIG_PROTOCOL_LOCAL ? NAN : reporter->connected;
     gauges[SKY_GAUGE_backlog_segments] = (double)reporter->backlog_segments;
@@ -196,7 +200,7 @@ static void answer_metrics(struct sky_server *server, h2o_req_t *req, struct sky
     if (out != NULL) {
         collect(server, &metrics);
         sky_metrics_write(&metrics, out);
-        sky_metrics_write_upstreams(&server->fleet, out);
+        sky_metrics_write_upstreams(&server->generation->fleet, out);
         if (server->config->reporter.protocol != SKY_CONFIG_PROTOCOL_LOCAL)
             sky_metrics_write_reporter(&metrics.reporter, out);
         fclose(out);

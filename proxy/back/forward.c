@@ -118,7 +118,7 @@ static bool is_dropped(const struct head *head, struct sky_text name)
 
     switch (name.base[0]) {
     case 's':
-        if (sky_trace_strips(forward->worker, forward->req, forward->trace, name))
+        if (sky_trace_strips(forward->config, forward->req, forward->trace, name))
             return true;
         break;
     case 'f':
@@ -326,8 +326,7 @@ size_t sky_forward_write(const struct sky_forward *forward, char *dst)
     head.forward = forward;
     head.at = dst;
     req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer);
-    head.trusted =
-        sky_trust_peer(&forward->worker->config->forwarded.trust, (struct sockaddr *)&peer);
+    head.trusted = sky_trust_peer(&forward->config->forwarded.trust, (struct sockaddr *)&peer);
     head.nominated_count = find_nominated(req, head.nominated);
 
     if (forward->route != NULL)

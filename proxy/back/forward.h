@@ -25,6 +25,7 @@
 /* What a head is made of; all borrowed. */
 struct sky_forward {
     struct sky_worker *worker;
+    const struct sky_config *config;
     const h2o_req_t *req;
     const struct sky_route_config *route; /* NULL: a plain one */
     const struct sky_trace *trace;        /* NULL: untraced */

@@ -152,7 +152,7 @@ void sky_upstream_give_back(struct sky_upstream_conn *conn)
     conn->on_readable = NULL;
     conn->owner = NULL;
     conn->reused = true;
-    if (conn->once || server->idle_count == SKY_UPSTREAM_MAX_IDLE) {
+    if (conn->once || server->upstream->retired || server->idle_count == SKY_UPSTREAM_MAX_IDLE) {
         sky_upstream_close(conn);
         return;
     }

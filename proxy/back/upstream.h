@@ -74,6 +74,7 @@ struct sky_upstream {
     struct sky_upstream_clock *clocks;
     struct sky_upstream_server **servers; /* heap, as each of them */
     size_t server_count;
+    bool retired; /* a reload took it out: sockets that come back close */
 
     /* turn.c: requests that wait for a place */
     h2o_linklist_t waiting; /* sky_turn.waiting, in the order in which they came */
@@ -126,6 +127,13 @@ void sky_upstream_resume_reading(struct sky_upstream_conn *conn);
 
 /* sky_upstream_close: the owner's way to end a connection. */
 void sky_upstream_close(struct sky_upstream_conn *conn);
+
+/* sky_upstream_retire: requests that have begun may go on with it, others come no more. The idle
+ * sockets of servers that heir has too, and what is known of them, go to it; heir may be NULL. */
+void sky_upstream_retire(struct sky_upstream *upstream, struct sky_upstream *heir);
+
+/* sky_upstream_looks_up: whether the name of a server is being looked up. */
+bool sky_upstream_looks_up(const struct sky_upstream *upstream);
 
 /* sky_upstream_destroy: closes the idle sockets; none may be in use. */
 void sky_upstream_destroy(struct sky_upstream *upstream);

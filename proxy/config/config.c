@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/config/config_change.h"
 #include "proxy/config/config_command.h"
 #include "proxy/config/config_environment.h"
 #include "proxy/config/config_file.h"
@@ -96,7 +97,8 @@ static void complete(struct sky_config *config, struct sky_problems *problems)
     complete_shape(config, problems);
     sky_config_complete_reporter(config, problems);
     complete_lists(config, problems);
-    if (config->workers == 0)
+    config->workers_auto = config->workers == 0;
+    if (config->workers_auto)
         config->workers = sky_workers_auto();
 }
 
@@ -166,6 +168,38 @@ struct sky_config *sky_config_load(int argc, char **argv, char **environment,
         print_about(command.action);
     }
     sky_command_fini(&command);
+    return config;
+}
+
+static struct sky_config *read_again(int argc, char **argv, char **environment,
+                                     const struct sky_config *running,
+                                     struct sky_problems *problems)
+{
+    struct sky_command command;
+    sky_command_read(&command, argc, argv, problems);
+    struct sky_config *config = sky_config_read(&command, environment, problems);
+    sky_command_fini(&command);
+    if (config == NULL)
+        return NULL;
+    if (config->workers_auto && running->workers_auto) /* the machine may have changed */
+        config->workers = running->workers;
+    sky_config_check_restart(running, config, problems);
+    if (problems->errors == 0)
+        return config;
+    sky_config_destroy(config);
+    return NULL;
+}
+
+struct sky_config *sky_config_load_again(int argc, char **argv, char **environment,
+                                         const struct sky_config *running, char **lines)
+{
+    size_t size;
+    *lines = NULL;
+    struct sky_problems problems = {.out = open_memstream(lines, &size)};
+    if (problems.out == NULL)
+        return NULL;
+    struct sky_config *config = read_again(argc, argv, environment, running, &problems);
+    fclose(problems.out);
     return config;
 }
 

@@ -189,7 +189,8 @@ struct sky_config {
         uint32_t flush_ms;       /* for the reporter after that */
     } timeouts;
     enum sky_unknown_host unknown_host;
-    uint32_t workers; /* resolved, >= 1 */
+    uint32_t workers;  /* resolved, >= 1 */
+    bool workers_auto; /* it was left to the machine */
     struct sky_admin_config admin;
     struct {
         enum sky_log_level level;
@@ -216,6 +217,12 @@ enum sky_config_action {
  * need no configuration, were printed (*action says which; exit status 0). */
 struct sky_config *sky_config_load(int argc, char **argv, char **environment,
                                    enum sky_config_action *action);
+
+/* sky_config_load_again: the same sources for a process that runs by `running`. NULL when there is
+ * a defect, or a change that only a new process can apply. *lines: each problem or warning as one
+ * line; heap, freed by the caller, NULL when memory is out. */
+struct sky_config *sky_config_load_again(int argc, char **argv, char **environment,
+                                         const struct sky_config *running, char **lines);
 
 /* sky_config_print: the effective configuration as YAML to stdout, secrets masked. */
 void sky_config_print(const struct sky_config *config);

@@ -236,7 +236,8 @@ void sky_command_help(FILE *out)
           "  skystitch --listen :8080 --upstream unix:/run/shop.sock --service shop\n"
           "\n"
           "While it runs, traces and metrics are at http://127.0.0.1:9411/\n"
-          "TERM, INT, HUP: stop when running requests are answered. QUIT: stop at once.\n"
+          "TERM, INT: stop when running requests are answered. QUIT: stop at once.\n"
+          "HUP: read the configuration again; what is wrong with it changes nothing\n"
           "USR1: reopen the access log\n"
           "Exit status: 0 stopped, 1 cannot run, 2 bad configuration or command line\n",
           out);

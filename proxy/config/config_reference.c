@@ -6,6 +6,7 @@
 #include "proxy/admin/metrics.h"
 #include "proxy/admin/metrics_reporter.h"
 #include "proxy/admin/metrics_upstream.h"
+#include "proxy/config/config_change.h"
 #include "proxy/config/config_command.h"
 #include "proxy/config/config_option.h"
 #include "proxy/config/config_print.h"
@@ -54,6 +55,7 @@ static void write_option(const struct sky_option *option, FILE *out)
     if (option->alias != NULL)
         fprintf(out, ", `%s`", option->alias);
     fputs(" |", out);
+    put_cell(sky_option_needs_restart(option->path) ? "restart" : "reload", out);
     put_cell(option->help, out);
     fputc('\n', out);
 }

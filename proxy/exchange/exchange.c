@@ -162,6 +162,7 @@ static void on_dispose(void *arg)
         sky_exchange_close_tunnel(exchange);
     sky_turn_end(&exchange->turn);
     end(exchange);
+    sky_tenure_release(exchange->tenure);
 }
 
 static struct sky_trace *begin_trace(const struct sky_exchange *exchange)
@@ -179,6 +180,7 @@ static struct sky_exchange *create(h2o_req_t *req, const struct sky_route_config
 
     memset(exchange, 0, sizeof(*exchange));
     exchange->worker = sky_worker_of(req);
+    exchange->tenure = sky_tenure_hold(exchange->worker->tenure);
     exchange->req = req;
     sky_exchange_prepare_relay(exchange);
     exchange->route = route != NULL && route->rules != NULL ? route : NULL;

@@ -159,6 +159,7 @@ static void write_request(struct sky_exchange *exchange, struct sky_upstream_con
     h2o_req_t *req = exchange->req;
     struct sky_forward forward = {
         .worker = exchange->worker,
+        .config = exchange->tenure->config,
         .req = req,
         .route = exchange->route,
         .trace = exchange->trace,
@@ -232,10 +233,10 @@ static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_ser
 
 void sky_exchange_ask(struct sky_exchange *exchange, const struct sky_upstream_config *upstream)
 {
-    struct sky_worker *worker = exchange->worker;
+    const struct sky_tenure *tenure = exchange->tenure;
 
     sky_exchange_prepare_upload(exchange);
-    exchange->upstream = worker->upstreams[upstream - worker->config->upstreams];
+    exchange->upstream = tenure->upstreams[upstream - tenure->config->upstreams];
     switch (sky_turn_take(&exchange->turn, exchange->upstream, on_turn)) {
     case SKY_TURN_HELD:
         start_attempt(exchange, exchange->turn.server, false);

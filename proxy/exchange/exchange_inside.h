@@ -15,6 +15,7 @@
 #include "proxy/exchange/failure.h"
 #include "proxy/exchange/tunnel.h"
 #include "proxy/front/body_stream.h"
+#include "proxy/tenure.h"
 #include "proxy/trace/trace.h"
 #include "proxy/worker.h"
 
@@ -33,6 +34,7 @@ struct sky_exchange {
     h2o_generator_t super; /* first: h2o hands it back */
     enum sky_exchange_state state;
     struct sky_worker *worker;
+    struct sky_tenure *tenure; /* held: of the configuration that the request began with */
     h2o_req_t *req;
     struct sky_trace *trace; /* NULL: untraced */
     struct sky_text trace_lines;

@@ -222,6 +222,12 @@ void sky_tunnels_init(struct sky_tunnels *tunnels, h2o_loop_t *loop, uint32_t id
     h2o_timeout_init(loop, &tunnels->ending, idle_ms < ENDING_MS ? idle_ms : ENDING_MS);
 }
 
+void sky_tunnels_change(struct sky_tunnels *tunnels, uint32_t idle_ms)
+{
+    tunnels->idle.timeout = idle_ms;
+    tunnels->ending.timeout = idle_ms < ENDING_MS ? idle_ms : ENDING_MS;
+}
+
 void sky_tunnels_fini(struct sky_tunnels *tunnels)
 {
     h2o_timeout_dispose(tunnels->loop, &tunnels->idle);

@@ -66,6 +66,9 @@ struct sky_tunnel {
 void sky_tunnels_init(struct sky_tunnels *tunnels, h2o_loop_t *loop, uint32_t idle_ms,
                       struct sky_counters *counters);
 
+/* sky_tunnels_change: another timeouts.tunnel_idle, of those that are open too. */
+void sky_tunnels_change(struct sky_tunnels *tunnels, uint32_t idle_ms);
+
 /* sky_tunnels_fini: no tunnel may be left. */
 void sky_tunnels_fini(struct sky_tunnels *tunnels);
 

@@ -104,6 +104,7 @@ void sky_conn_close(struct sky_conn *conn)
         sky_h2_destroy(conn->h2);
     dispose_request(conn);
     h2o_socket_close(conn->sock);
+    sky_door_release(conn->door);
     h2o_linklist_unlink(&conn->link);
     atomic_fetch_sub_explicit(&conn->front->conn_count, 1, memory_order_relaxed);
     free(conn);

@@ -29,6 +29,7 @@
 #include <stdatomic.h>
 
 #include "proxy/front/body_buffer.h"
+#include "proxy/front/door.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/front/http1_head.h"
 #include "proxy/http/chunked.h"
@@ -53,7 +54,8 @@ struct sky_front {
     bool draining;
     struct sky_h2_settings *h2;
     struct sky_body_policy (*body_policy)(h2o_req_t *req); /* NULL: buffered, the limit of body */
-    struct sky_head_field *fields; /* where heads are parsed to, limits.field_count of them */
+    struct sky_head_field *fields;                         /* where heads are parsed to */
+    size_t field_capacity; /* limits.field_count, or what that was before a reload */
 };
 
 enum sky_conn_state {
@@ -100,7 +102,7 @@ struct sky_conn {
     struct sky_front *front;
     h2o_socket_t *sock;
     const struct sky_conn_io *io;
-    const struct sky_listener_config *listener; /* NULL: of no interest */
+    struct sky_door *door;            /* held; NULL: of no interest */
     SSL *ssl;                         /* the socket's; NULL: plain, or no ClientHello yet */
     h2o_linklist_t link;              /* of front->conns */
     h2o_timeout_entry_t timer;        /* the state's, on one of the front's lists */

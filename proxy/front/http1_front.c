@@ -53,23 +53,48 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     front->ctx = ctx;
     front->hosts = hosts;
     front->counters = counters != NULL ? counters : &front->own_counters;
-    front->limits = (struct sky_head_limits){config->limits.request_line, config->limits.header,
-                                             config->limits.header_fields};
-    front->body = (struct sky_body_settings){
-        config->limits.body, config->buffer.memory, config->buffer.directory, NULL, open, write};
-    front->body_rate = config->limits.body_rate;
-    front->answer_rate = config->limits.answer_rate;
     front->h2 = sky_h2_settings_new(config->limits.http2_streams, config->limits.http2_resets);
-    front->fields = h2o_mem_alloc(sizeof *front->fields * config->limits.header_fields);
+    front->body.open = open;
+    front->body.write = write;
     h2o_linklist_init_anchor(&front->conns);
-    h2o_timeout_init(ctx->loop, &front->handshake_timeout, config->timeouts.handshake_ms);
-    h2o_timeout_init(ctx->loop, &front->idle_timeout, config->timeouts.idle_ms);
-    h2o_timeout_init(ctx->loop, &front->head_timeout, config->timeouts.header_ms);
-    h2o_timeout_init(ctx->loop, &front->body_timeout, config->timeouts.body_ms);
-    h2o_timeout_init(ctx->loop, &front->write_timeout, config->timeouts.write_ms);
+    h2o_timeout_init(ctx->loop, &front->handshake_timeout, 0);
+    h2o_timeout_init(ctx->loop, &front->idle_timeout, 0);
+    h2o_timeout_init(ctx->loop, &front->head_timeout, 0);
+    h2o_timeout_init(ctx->loop, &front->body_timeout, 0);
+    h2o_timeout_init(ctx->loop, &front->write_timeout, 0);
     h2o_timeout_init(ctx->loop, &front->linger_timeout, LINGER_SILENCE_MS);
     h2o_timeout_init(ctx->loop, &front->drain_timeout, DRAIN_SILENCE_MS);
+    sky_front_change(front, config);
     return front;
+}
+
+/* A head that has come in part may have been let through by a larger limit than the new one. */
+static void make_room_for_fields(struct sky_front *front, size_t count)
+{
+    if (count <= front->field_capacity)
+        return;
+    free(front->fields);
+    front->fields = h2o_mem_alloc(sizeof *front->fields * count);
+    front->field_capacity = count;
+}
+
+void sky_front_change(struct sky_front *front, const struct sky_config *config)
+{
+    front->limits = (struct sky_head_limits){config->limits.request_line, config->limits.header,
+                                             config->limits.header_fields};
+    make_room_for_fields(front, config->limits.header_fields);
+    front->body.limit_bytes = config->limits.body;
+    front->body.memory_bytes = config->buffer.memory;
+    front->body.directory = config->buffer.directory;
+    front->body_rate = config->limits.body_rate;
+    front->answer_rate = config->limits.answer_rate;
+    front->h2->max_streams = config->limits.http2_streams;
+    front->h2->max_resets = config->limits.http2_resets;
+    front->handshake_timeout.timeout = config->timeouts.handshake_ms;
+    front->idle_timeout.timeout = config->timeouts.idle_ms;
+    front->head_timeout.timeout = config->timeouts.header_ms;
+    front->body_timeout.timeout = config->timeouts.body_ms;
+    front->write_timeout.timeout = config->timeouts.write_ms;
 }
 
 void sky_front_limit_bodies(struct sky_front *front,
@@ -90,15 +115,14 @@ void sky_front_accept(struct sky_front *front, h2o_socket_t *sock)
     sky_conn_begin(sky_conn_new(front, sock));
 }
 
-void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
-                         const struct sky_listener_config *listener, SSL_CTX *ctx)
+void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock, struct sky_door *door)
 {
     struct sky_conn *conn = sky_conn_new(front, sock);
 
-    conn->listener = listener;
-    conn->may_be_h2c = listener->h2c;
-    if (ctx != NULL)
-        sky_conn_shake_hands(conn, ctx);
+    conn->door = sky_door_hold(door);
+    conn->may_be_h2c = door->config->h2c;
+    if (door->tls != NULL)
+        sky_conn_shake_hands(conn, door->tls);
     else
         sky_conn_begin(conn);
 }

@@ -21,6 +21,7 @@
  * went away; connections are counted by who accepts them. */
 struct sky_front;
 struct sky_access_pen;
+struct sky_door;
 struct sky_body_share;
 struct sky_tunnel;
 
@@ -58,11 +59,14 @@ void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);
  * Before its first use. */
 void sky_front_prepare_tls(SSL_CTX *ctx);
 
-/* sky_front_accept_at: the same for a listener of the configuration, both borrowed for the
- * connection's life: after a TLS handshake when there is a context (SIGPIPE has to be ignored
- * then), and with what the listener says of answers. */
-void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock,
-                         const struct sky_listener_config *listener, SSL_CTX *ctx);
+/* sky_front_accept_at: the same for a listener of the configuration, whose door the connection
+ * holds: after a TLS handshake when the door has a context (SIGPIPE has to be ignored then), and
+ * with what the listener says of answers. */
+void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock, struct sky_door *door);
+
+/* sky_front_change: limits and times of another configuration, borrowed as in sky_front_new. Heads
+ * and bodies that come in now are held to the new ones, times that run already too. */
+void sky_front_change(struct sky_front *front, const struct sky_config *config);
 
 /* sky_front_drain: idle connections close after a second without a request, since one may be on its
  * way; others after the answer under way, which says Connection: close. */

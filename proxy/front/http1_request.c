@@ -293,9 +293,9 @@ static bool redirect(struct sky_conn *conn, bool has_body)
     for (size_t i = host.len; i-- > 0 && host.base[i] != ']';)
         if (host.base[i] == ':')
             host.len = i;
-    if (conn->listener->redirect_port != 443)
+    if (conn->door->config->redirect_port != 443)
         port = h2o_iovec_init(text, (size_t)snprintf(text, sizeof text, ":%u",
-                                                     (unsigned)conn->listener->redirect_port));
+                                                     (unsigned)conn->door->config->redirect_port));
     h2o_iovec_t location =
         h2o_concat(&req->pool, h2o_iovec_init(H2O_STRLIT("https://")), host, port,
                    has_path ? req->input.path : h2o_iovec_init(H2O_STRLIT("/")));
@@ -313,7 +313,7 @@ static bool redirect(struct sky_conn *conn, bool has_body)
 
 static bool redirects(const struct sky_conn *conn)
 {
-    return conn->listener != NULL && conn->listener->redirect_port != 0;
+    return conn->door != NULL && conn->door->config->redirect_port != 0;
 }
 
 static bool start_request(struct sky_conn *conn)

@@ -178,7 +178,7 @@ static bool is_ours(const h2o_header_t *field)
 
 const char *sky_conn_hsts(const struct sky_conn *conn)
 {
-    return conn->ssl != NULL && conn->listener != NULL ? conn->listener->tls.hsts : NULL;
+    return conn->ssl != NULL && conn->door != NULL ? conn->door->config->tls.hsts : NULL;
 }
 
 static size_t head_bound(const struct sky_conn *conn)

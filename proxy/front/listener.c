@@ -83,7 +83,7 @@ static int add(struct sky_listener *listener, int fd)
 static int open_tcp(struct sky_listener *listener, const struct sockaddr *sockaddr, socklen_t len)
 {
     for (size_t i = 0; i < listener->workers; ++i) {
-        int fd = open_one(sockaddr, len, i != 0);
+        int fd = open_one(sockaddr, len, i != 0 || listener->joining);
         if (fd == -1 || add(listener, fd) != 0)
             return -1;
     }
@@ -170,9 +170,9 @@ static int open_all(struct sky_listener *listener, char *error, size_t error_siz
 }
 
 int sky_listener_open(struct sky_listener *listener, const struct sky_address *address,
-                      size_t workers, char *error, size_t error_size)
+                      size_t workers, bool joining, char *error, size_t error_size)
 {
-    *listener = (struct sky_listener){.address = address, .workers = workers};
+    *listener = (struct sky_listener){.address = address, .workers = workers, .joining = joining};
     error[0] = '\0';
     if (open_all(listener, error, error_size) == 0)
         return 0;
@@ -206,12 +206,11 @@ void sky_listener_fence(int fd)
     setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
 }
 
-void sky_listener_close(struct sky_listener *listener)
+void sky_listener_close(struct sky_listener *listener, bool keep_file)
 {
-    for (size_t i = 0; i < listener->fd_count; ++i)
-        if (listener->fds[i] != -1)
-            close(listener->fds[i]);
-    if (listener->fd_count != 0 && listener->address->host == NULL)
+    for (size_t i = 0; i < listener->fd_count && !listener->taken; ++i)
+        close(listener->fds[i]);
+    if (listener->fd_count != 0 && listener->address->host == NULL && !keep_file)
         unlink(((const struct sockaddr_un *)&listener->address->sockaddr)->sun_path);
     free(listener->fds);
     sky_tls_destroy(listener->tls);

@@ -17,14 +17,17 @@ struct sky_listener {
     int *fds;                          /* heap; non-blocking, listening */
     size_t fd_count;
     size_t workers;
+    bool joining;        /* the first socket too binds with SO_REUSEPORT */
+    bool taken;          /* the workers own what the descriptors stand for, and close it */
     struct sky_tls *tls; /* owned, set by who opened it; NULL: plain */
 };
 
 /* sky_listener_open: binds `workers` sockets for the address. An address that is in use is an error
- * although the sockets share their port: the first binds without SO_REUSEPORT. 0, or -1 with one
- * line in error that says what, where and what to do; then nothing is left open. */
+ * although the sockets share their port: the first binds without SO_REUSEPORT, unless `joining`
+ * says that this process has the port already. 0, or -1 with one line in error that says what,
+ * where and what to do; then nothing is left open. */
 int sky_listener_open(struct sky_listener *listener, const struct sky_address *address,
-                      size_t workers, char *error, size_t error_size)
+                      size_t workers, bool joining, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
 /* sky_listener_fence: from now on the kernel drops what would begin a new connection on this
@@ -34,8 +37,8 @@ int sky_listener_open(struct sky_listener *listener, const struct sky_address *a
  * any thread. */
 void sky_listener_fence(int fd);
 
-/* sky_listener_close: closes what is left open and removes the file of a unix socket; frees the
- * TLS of it. */
-void sky_listener_close(struct sky_listener *listener);
+/* sky_listener_close: closes what nobody took, removes the file of a unix socket unless keep_file
+ * is set, and frees the TLS. */
+void sky_listener_close(struct sky_listener *listener, bool keep_file);
 
 #endif

@@ -11,7 +11,8 @@
 /* Forward secrecy and authenticated encryption only; those of TLS 1.3 are so anyway. */
 #define CIPHERS_TLS12 "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-/* One context a certificate, since a handshake has one of each. */
+/* One context a certificate, since a handshake has one of each. The first context owns the rest: a
+ * handshake may be under way in it when a reload has put another in its place. */
 struct sky_tls {
     SSL_CTX **contexts;
     size_t count;
@@ -159,12 +160,38 @@ static bool set_up(SSL_CTX *ctx, const struct sky_tls_config *config)
            SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1) == 1;
 }
 
+/* With the first context. */
+static void free_rest(void *parent, void *arg, CRYPTO_EX_DATA *data, int index, long argl,
+                      void *argp)
+{
+    struct sky_tls *tls = arg;
+
+    (void)parent, (void)data, (void)index, (void)argl, (void)argp;
+    if (tls == NULL)
+        return;
+    for (size_t i = 1; i < tls->count; ++i)
+        SSL_CTX_free(tls->contexts[i]);
+    free(tls->contexts);
+    free(tls);
+}
+
+/* Main thread: where a context has its struct sky_tls; -1 when memory is out. */
+static int place_of_rest(void)
+{
+    static int index = -1;
+
+    if (index == -1)
+        index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_rest);
+    return index;
+}
+
 static bool add_context(struct sky_tls *tls, const struct sky_tls_config *config, size_t i,
                         const struct report *report)
 {
     const struct sky_certificate_config *certificate = &config->certificates[i];
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    if (ctx == NULL || !set_up(ctx, config)) {
+    if (ctx == NULL || !set_up(ctx, config) ||
+        (tls->count == 0 && SSL_CTX_set_ex_data(ctx, place_of_rest(), tls) != 1)) {
         SSL_CTX_free(ctx);
         return fail(report, "certificate", certificate->certificate, openssl_reason(),
                     "is OpenSSL's own configuration sound?");
@@ -206,10 +233,10 @@ void sky_tls_destroy(struct sky_tls *tls)
 {
     if (tls == NULL)
         return;
-    for (size_t i = 0; i < tls->count; ++i)
-        SSL_CTX_free(tls->contexts[i]);
-    free(tls->contexts);
-    free(tls);
+    if (tls->count != 0)
+        SSL_CTX_free(tls->contexts[0]);
+    else
+        free_rest(NULL, tls, NULL, 0, 0, NULL);
 }
 
 enum sky_counter sky_tls_failure(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What one listener's TLS is made of: certificates, protocol versions, client certificates. Made
- * once at start, then shared by all threads. */
+ * at start and by each reload, then shared by all threads. */
 #ifndef SKY_PROXY_FRONT_TLS_H
 #define SKY_PROXY_FRONT_TLS_H
 
@@ -20,7 +20,8 @@ struct sky_tls *sky_tls_new(const struct sky_tls_config *config, char *error, si
 /* sky_tls_context: for handshakes; it changes to that of another certificate on the way. */
 SSL_CTX *sky_tls_context(const struct sky_tls *tls);
 
-/* sky_tls_destroy: connections may still use the context. NULL is nothing. */
+/* sky_tls_destroy: gives up the caller's reference to the context; all goes with the last one, that
+ * of a connection maybe. NULL is nothing. */
 void sky_tls_destroy(struct sky_tls *tls);
 
 /* sky_tls_failure: which counter a failed handshake belongs to, by this thread's OpenSSL errors.

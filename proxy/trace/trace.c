@@ -43,11 +43,11 @@ static struct sky_text copy(struct sky_trace *trace, struct sky_text text)
     return sky_text(base, text.len);
 }
 
-static bool peer_trusted(const struct sky_worker *worker, const h2o_req_t *req)
+static bool peer_trusted(const struct sky_config *config, const h2o_req_t *req)
 {
     struct sockaddr_storage peer = {0};
     req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer);
-    return sky_trust_peer(&worker->config->agent.trust_incoming, (struct sockaddr *)&peer);
+    return sky_trust_peer(&config->agent.trust_incoming, (struct sockaddr *)&peer);
 }
 
 /* The request's fields that begin with sw8, found in one pass. A repeated sw8 counts as malformed.
@@ -84,7 +84,7 @@ static void join(struct sky_trace *trace, const h2o_req_t *req)
     struct sw8_fields fields = find_fields(req);
     if (!fields.any)
         return;
-    if (!peer_trusted(trace->worker, req)) {
+    if (!peer_trusted(trace->tenure->config, req)) {
         sky_count(counters, SKY_COUNT_sw8_untrusted);
         return;
     }
@@ -129,7 +129,7 @@ static struct sky_text format_url(struct sky_trace *trace, const h2o_req_t *req)
 
 static void describe(struct sky_trace *trace, const h2o_req_t *req)
 {
-    const struct sky_config *config = trace->worker->config;
+    const struct sky_config *config = trace->tenure->config;
     char *operation = h2o_mem_alloc_pool(&trace->pool, SKY_OPERATION_MAX_BYTES);
     trace->operation =
         sky_text(operation, sky_operation_name(config->agent.operation, view(req->input.method),
@@ -172,8 +172,8 @@ static bool sample(struct sky_trace *trace, struct sky_id ours, int64_t monotoni
     enum sky_sampling_origin origin = !trace->joined          ? SKY_SAMPLING_OURS
                                       : trace->parent.sampled ? SKY_SAMPLING_JOINED
                                                               : SKY_SAMPLING_JOINED_UNSAMPLED;
-    switch (sky_sampling_begin(&worker->config->agent.sampling, worker->sampling, origin, ours,
-                               monotonic_us)) {
+    switch (sky_sampling_begin(&trace->tenure->config->agent.sampling, worker->sampling, origin,
+                               ours, monotonic_us)) {
     case SKY_SAMPLING_REPORT:
         sky_count(&worker->counters,
                   trace->joined ? SKY_COUNT_sampling_joined : SKY_COUNT_sampling_sampled);
@@ -191,6 +191,7 @@ static bool sample(struct sky_trace *trace, struct sky_id ours, int64_t monotoni
 void sky_trace_free(struct sky_trace *trace)
 {
     h2o_mem_pool_t pool = trace->pool;
+    sky_tenure_release(trace->tenure);
     h2o_mem_clear_pool(&pool);
 }
 
@@ -201,7 +202,8 @@ struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req)
     h2o_mem_pool_t pool;
     h2o_mem_init_pool(&pool);
     struct sky_trace *trace = h2o_mem_alloc_pool(&pool, sizeof(*trace));
-    *trace = (struct sky_trace){.pool = pool, .worker = worker};
+    *trace = (struct sky_trace){
+        .pool = pool, .worker = worker, .tenure = sky_tenure_hold(worker->tenure)};
     int64_t monotonic_us = clock_us(CLOCK_MONOTONIC);
     trace->wall_minus_monotonic_us = clock_us(CLOCK_REALTIME) - monotonic_us;
     trace->received_us = sky_front_received_us(req);
@@ -231,7 +233,7 @@ static char *put_field(char *at, struct sky_text name_colon, struct sky_text val
 
 static struct sky_text build_sw8(struct sky_trace *trace, char *dst)
 {
-    const struct sky_config *config = trace->worker->config;
+    const struct sky_config *config = trace->tenure->config;
     struct sky_sw8 sw8 = {
         .sampled = !trace->undecided,
         .trace_id = trace->trace_id,
@@ -345,7 +347,7 @@ static bool is_kept(const struct sky_trace *trace)
     struct sky_counters *counters = &trace->worker->counters;
     /* how long a tunnel is open says nothing of how fast it was made */
     int64_t answered_us = trace->outcome.tunnel ? trace->answered_us : trace->end_us;
-    switch (sky_sampling_end(&trace->worker->config->agent.sampling, sky_trace_failed(trace),
+    switch (sky_sampling_end(&trace->tenure->config->agent.sampling, sky_trace_failed(trace),
                              answered_us - trace->received_us)) {
     case SKY_SAMPLING_KEPT_ERROR:
         sky_count(counters, SKY_COUNT_sampling_kept_error);
@@ -377,7 +379,7 @@ void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outc
         sky_trace_report(&trace->entry);
 }
 
-bool sky_trace_strips(const struct sky_worker *worker, const h2o_req_t *req,
+bool sky_trace_strips(const struct sky_config *config, const h2o_req_t *req,
                       const struct sky_trace *trace, struct sky_text name)
 {
     if (!sky_text_starts(name, SKY_TEXT("sw8")))
@@ -386,5 +388,5 @@ bool sky_trace_strips(const struct sky_worker *worker, const h2o_req_t *req,
         return true;
     bool ours = name.len == 3 || sky_text_equal(name, SKY_TEXT("sw8-correlation")) ||
                 sky_text_equal(name, SKY_TEXT("sw8-x"));
-    return ours && (trace != NULL || !peer_trusted(worker, req));
+    return ours && (trace != NULL || !peer_trusted(config, req));
 }

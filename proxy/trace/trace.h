@@ -67,7 +67,7 @@ void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outc
 /* sky_trace_strips: whether a request field must not be passed on as it came: sw8-stitch*, and sw8,
  * sw8-correlation, sw8-x unless the request is untraced and its peer trusted. `name` in lower case.
  */
-bool sky_trace_strips(const struct sky_worker *worker, const h2o_req_t *req,
+bool sky_trace_strips(const struct sky_config *config, const h2o_req_t *req,
                       const struct sky_trace *trace, struct sky_text name);
 
 #endif

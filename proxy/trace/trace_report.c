@@ -82,7 +82,7 @@ bool sky_trace_failed(const struct sky_trace *trace)
 {
     const struct sky_trace_outcome *outcome = &trace->outcome;
     return !outcome->client_gone &&
-           sky_stitch_entry_error(outcome->status, trace->worker->config->agent.error_status,
+           sky_stitch_entry_error(outcome->status, trace->tenure->config->agent.error_status,
                                   outcome->cut);
 }
 
@@ -157,7 +157,7 @@ static const struct sky_span *collect_spans(struct sky_trace *trace, const struc
     struct sky_span *spans =
         h2o_mem_alloc_pool(&trace->pool, (app.span_count + 2) * sizeof(*spans));
     spans[0] = make_entry(trace, &app, tags, ref);
-    if (trace->worker->config->agent.shape == SKY_SHAPE_AGENT) {
+    if (trace->tenure->config->agent.shape == SKY_SHAPE_AGENT) {
         spans[0].operation = trace->operation;
         sky_shape_as_agent(&trace->pool, &app, &spans[0]);
     }
@@ -175,7 +175,7 @@ static const struct sky_span *collect_spans(struct sky_trace *trace, const struc
 void sky_trace_report(struct sky_stitch_entry *entry)
 {
     struct sky_trace *trace = H2O_STRUCT_FROM_MEMBER(struct sky_trace, entry, entry);
-    const struct sky_config *config = trace->worker->config;
+    const struct sky_config *config = trace->tenure->config;
     struct entry_tags tags = {.count = 0};
     struct sky_ref ref;
     if (trace->joined)

@@ -7,12 +7,14 @@
 
 #include "propagation/sw8.h"
 #include "proxy/stitch/stitch.h"
+#include "proxy/tenure.h"
 #include "proxy/trace/trace.h"
 
 struct sky_trace {
     struct sky_stitch_entry entry; /* first: the stitch hands it back */
     h2o_mem_pool_t pool;           /* everything below points into it, or is longer-lived */
     struct sky_worker *worker;
+    struct sky_tenure *tenure;        /* held: that of its request, which may be over */
     const struct sky_address *server; /* of the last attempt; NULL when none was made */
 
     bool joined;               /* parent came with the request */

@@ -32,7 +32,7 @@ def test_under_load(stage: Stage, fresh: bool) -> None:
     assert len({segment.id for segment in collector.segments}) == load.done
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_running_request_is_finished(stage: Stage, number: int) -> None:
     go = threading.Event()
 

@@ -128,10 +128,10 @@ void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outc
     pthread_mutex_unlock(&mutex);
 }
 
-bool sky_trace_strips(const struct sky_worker *worker, const h2o_req_t *req,
+bool sky_trace_strips(const struct sky_config *config, const h2o_req_t *req,
                       const struct sky_trace *trace, struct sky_text name)
 {
-    (void)worker;
+    (void)config;
     (void)req;
     (void)trace;
     return sky_text_starts(name, SKY_TEXT("sw8"));
@@ -320,13 +320,17 @@ void bench_start(struct bench *bench, bool unix_socket)
     sky_exchange_register(bench->site.path);
     h2o_context_init(&worker->ctx, h2o_evloop_create(), &bench->site.globalconf);
     worker->config = &bench->config;
+    bench->tenure = (struct sky_tenure){.config = &bench->config,
+                                        .upstreams = bench->upstreams,
+                                        .users = 1,
+                                        .ended = &bench->ended};
+    worker->tenure = &bench->tenure;
     sky_tunnels_init(&worker->tunnels, worker->ctx.loop, bench->config.timeouts.tunnel_idle_ms,
                      &worker->counters);
     worker->front = sky_front_new(&worker->ctx, bench->site.globalconf.hosts, &bench->config,
                                   &worker->counters);
-    worker->upstreams = h2o_mem_alloc(sizeof(*worker->upstreams));
     bench->roster = sky_roster_new(&bench->upstream, 1);
-    worker->upstreams[0] =
+    bench->upstreams[0] =
         sky_upstream_new(&worker->ctx, bench->roster, 0, &bench->config, &worker->counters);
     bench->listener = h2o_evloop_socket_create(worker->ctx.loop, dup(bench->listen_fd),
                                                H2O_SOCKET_FLAG_DONT_READ);
@@ -348,9 +352,9 @@ void bench_stop(struct bench *bench)
     h2o_socket_close(bench->listener);
     sky_front_destroy(worker->front);
     sky_tunnels_fini(&worker->tunnels);
-    sky_upstream_destroy(worker->upstreams[0]);
+    assert_int_equal(bench->tenure.users, 1); /* what has ended holds nothing */
+    sky_upstream_destroy(bench->upstreams[0]);
     sky_roster_destroy(bench->roster);
-    free(worker->upstreams);
     h2o_context_dispose(&worker->ctx);
     h2o_evloop_destroy(loop);
     sky_site_fini(&bench->site);

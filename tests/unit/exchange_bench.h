@@ -27,6 +27,8 @@ struct notes {
 
 struct bench {
     struct sky_worker worker;
+    struct sky_tenure tenure, *ended;
+    struct sky_upstream *upstreams[1];
     struct sky_config config;
     struct sky_upstream_config upstream;
     struct sky_roster *roster;

@@ -169,8 +169,10 @@ static struct fixture *set_up(const char *from, const char *fields)
     req->path = text_in_pool(&req->pool, "/a%2fb/../c?d=e&&f#");
     req->authority = text_in_pool(&req->pool, "shop");
     add_fields(req, fields);
-    fixture->forward =
-        (struct sky_forward){.worker = &fixture->worker, .req = req, .server = &fixture->server};
+    fixture->forward = (struct sky_forward){.worker = &fixture->worker,
+                                            .config = &fixture->config,
+                                            .req = req,
+                                            .server = &fixture->server};
     return fixture;
 }
 

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/tenure.h"
+
+#include "proxy/back/upstream.h"
+#include "proxy/worker.h"
+
+/* Pointers of the upstream lead into the configuration that it was made from. */
+struct sky_tenure_upstream {
+    struct sky_upstream *upstream;
+    struct sky_generation *origin;
+    size_t users; /* tenures */
+};
+
+static struct sky_tenure_upstream *make(struct sky_worker *worker,
+                                        struct sky_generation *generation, size_t index)
+{
+    struct sky_tenure_upstream *share = h2o_mem_alloc(sizeof(*share));
+
+    share->upstream = sky_upstream_new(&worker->ctx, generation->fleet.rosters[index],
+                                       worker->index, generation->config, &worker->counters);
+    share->origin = sky_generation_hold(generation);
+    share->users = 1;
+    return share;
+}
+
+/* By its roster; NULL when it is new. */
+static struct sky_tenure_upstream *find(const struct sky_tenure *former,
+                                        const struct sky_roster *roster)
+{
+    for (size_t i = 0; former != NULL && i < former->config->upstream_count; ++i)
+        if (former->generation->fleet.rosters[i] == roster)
+            return former->shares[i];
+    return NULL;
+}
+
+static void inherit(const struct sky_tenure *tenure, const struct sky_tenure *former)
+{
+    for (size_t i = 0; i < former->config->upstream_count; ++i) {
+        struct sky_upstream *heir = NULL, *from = former->upstreams[i];
+        if (former->shares[i]->users > 1)
+            continue; /* it goes on itself */
+        for (size_t k = 0; k < tenure->config->upstream_count && heir == NULL; ++k)
+            if (strcmp(tenure->upstreams[k]->config->name, from->config->name) == 0)
+                heir = tenure->upstreams[k];
+        sky_upstream_retire(from, heir);
+    }
+}
+
+struct sky_tenure *sky_tenure_new(struct sky_worker *worker, struct sky_generation *generation,
+                                  const struct sky_tenure *former)
+{
+    size_t count = generation->config->upstream_count;
+    struct sky_tenure *tenure = h2o_mem_alloc(sizeof(*tenure));
+
+    *tenure = (struct sky_tenure){.generation = generation,
+                                  .config = generation->config,
+                                  .upstreams = h2o_mem_alloc(count * sizeof(*tenure->upstreams)),
+                                  .shares = h2o_mem_alloc(count * sizeof(*tenure->shares)),
+                                  .users = 1,
+                                  .ended = &worker->ended_tenures};
+    for (size_t i = 0; i < count; ++i) {
+        struct sky_tenure_upstream *share = find(former, generation->fleet.rosters[i]);
+        if (share != NULL)
+            share->users++;
+        else
+            share = make(worker, generation, i);
+        tenure->shares[i] = share;
+        tenure->upstreams[i] = share->upstream;
+    }
+    if (former != NULL)
+        inherit(tenure, former);
+    return tenure;
+}
+
+void sky_tenure_release(struct sky_tenure *tenure)
+{
+    if (--tenure->users != 0)
+        return;
+    tenure->next = *tenure->ended;
+    *tenure->ended = tenure;
+}
+
+static void give_up(struct sky_tenure_upstream *share)
+{
+    if (--share->users != 0)
+        return;
+    sky_upstream_destroy(share->upstream);
+    sky_generation_release(share->origin);
+    free(share);
+}
+
+static bool is_busy(const struct sky_tenure *tenure)
+{
+    for (size_t i = 0; i < tenure->config->upstream_count; ++i)
+        if (tenure->shares[i]->users == 1 && sky_upstream_looks_up(tenure->upstreams[i]))
+            return true;
+    return false;
+}
+
+void sky_tenure_bury(struct sky_tenure **ended, bool all)
+{
+    while (*ended != NULL) {
+        struct sky_tenure *tenure = *ended;
+        if (!all && is_busy(tenure)) {
+            ended = &tenure->next;
+            continue;
+        }
+        *ended = tenure->next;
+        for (size_t i = 0; i < tenure->config->upstream_count; ++i)
+            give_up(tenure->shares[i]);
+        free(tenure->shares);
+        free(tenure->upstreams);
+        sky_generation_release(tenure->generation);
+        free(tenure);
+    }
+}

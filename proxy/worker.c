@@ -12,6 +12,7 @@
 #include "proxy/front/http1_front.h"
 #include "proxy/route/route.h"
 #include "proxy/stitch/stitch.h"
+#include "proxy/trace/trace_own.h"
 #include "reporter/log.h"
 
 struct order {
@@ -169,6 +170,8 @@ static void build(const struct start *start)
     sky_front_limit_bodies(worker->front, body_policy, &worker->bodies);
     if (config->agent.mode == SKY_MODE_STITCH)
         worker->stitch = sky_stitch_new(&worker->ctx, config, worker->index, &worker->counters);
+    if (worker->stitch != NULL)
+        sky_stitch_on_own(worker->stitch, sky_trace_own, worker);
     if (worker->stitch != NULL && worker->processes != NULL)
         sky_stitch_ask_processes(worker->stitch, worker->processes);
     change(worker, start->plan);

@@ -15,6 +15,7 @@
 #include "proxy/stitch/stitch_header.h"
 #include "proxy/stitch/stitch_hold.h"
 #include "proxy/stitch/stitch_message.h"
+#include "proxy/stitch/stitch_own.h"
 #include "proxy/stitch/stitch_token.h"
 #include "reporter/log.h"
 
@@ -33,6 +34,14 @@ struct sky_stitch {
     struct sky_processes *processes;    /* NULL: nothing is asked of them */
     struct sky_stitch_table table;
     struct sky_stitch_hold hold;
+    sky_stitch_own_fn *on_own; /* NULL: there are none */
+    void *own_data;
+};
+
+/* How a message came. */
+struct origin {
+    void **peer; /* of the connection; NULL: with an answer */
+    bool known;  /* see sky_stitch_channel_fn */
 };
 
 /* Whether everything is there that header and messages speak of. Without a header, only the closing
@@ -113,10 +122,29 @@ static void take_word(struct sky_stitch *stitch, void **peer, const struct json_
     *peer = process;
 }
 
-/* Reads a message; false when it is none of a request, which is counted. peer: of the connection it
- * came by, NULL when it came with an answer. */
-static bool read_message(struct sky_stitch *stitch, void **peer, struct sky_text bytes,
-                         struct sky_stitch_message *message)
+static void take_own(struct sky_stitch *stitch, bool known,
+                     const struct sky_stitch_message *message)
+{
+    h2o_mem_pool_t pool;
+    struct sky_stitch_own own;
+
+    if (!known || stitch->on_own == NULL) {
+        sky_count(stitch->counters, SKY_COUNT_stitch_own_refused);
+        return;
+    }
+    h2o_mem_init_pool(&pool);
+    if (sky_stitch_own_read(message, &pool, &own)) {
+        sky_count(stitch->counters, SKY_COUNT_stitch_own);
+        stitch->on_own(stitch->own_data, &own);
+    } else {
+        sky_count(stitch->counters, SKY_COUNT_stitch_message_bad);
+    }
+    h2o_mem_clear_pool(&pool);
+}
+
+/* Reads a message; false when it is none of a request, which is counted. */
+static bool read_message(struct sky_stitch *stitch, const struct origin *origin,
+                         struct sky_text bytes, struct sky_stitch_message *message)
 {
     switch (sky_stitch_message_read(bytes, message)) {
     case SKY_STITCH_MESSAGE_OK:
@@ -125,10 +153,14 @@ static bool read_message(struct sky_stitch *stitch, void **peer, struct sky_text
         sky_count(stitch->counters, SKY_COUNT_stitch_message_version);
         return false;
     case SKY_STITCH_MESSAGE_PROCESS:
-        if (peer != NULL)
-            take_word(stitch, peer, message->root);
+        if (origin->peer != NULL)
+            take_word(stitch, origin->peer, message->root);
         else
             sky_count(stitch->counters, SKY_COUNT_process_message_unasked);
+        sky_stitch_message_fini(message);
+        return false;
+    case SKY_STITCH_MESSAGE_OWN:
+        take_own(stitch, origin->known, message);
         sky_stitch_message_fini(message);
         return false;
     case SKY_STITCH_MESSAGE_BAD:
@@ -138,12 +170,13 @@ static bool read_message(struct sky_stitch *stitch, void **peer, struct sky_text
     return false;
 }
 
-static void on_message(void *data, void **peer, struct sky_text bytes)
+static void on_message(void *data, void **peer, struct sky_text bytes, bool known)
 {
     struct sky_stitch *stitch = data;
+    struct origin origin = {peer, known};
     struct sky_stitch_message message;
 
-    if (!read_message(stitch, peer, bytes, &message))
+    if (!read_message(stitch, &origin, bytes, &message))
         return;
     struct sky_stitch_entry *entry = sky_stitch_table_find(&stitch->table, message.segment);
     if (entry != NULL)
@@ -196,6 +229,12 @@ struct sky_stitch *sky_stitch_new(h2o_context_t *ctx, const struct sky_config *c
 void sky_stitch_ask_processes(struct sky_stitch *stitch, struct sky_processes *processes)
 {
     stitch->processes = processes;
+}
+
+void sky_stitch_on_own(struct sky_stitch *stitch, sky_stitch_own_fn *on_own, void *data)
+{
+    stitch->on_own = on_own;
+    stitch->own_data = data;
 }
 
 struct sky_text sky_stitch_channel(const struct sky_stitch *stitch, bool upstream_is_local)
@@ -335,7 +374,8 @@ void sky_stitch_data(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
         sky_count(stitch->counters, SKY_COUNT_stitch_message_bad);
         return;
     }
-    if (!read_message(stitch, NULL, sky_text(bytes, (size_t)len), &message))
+    struct origin origin = {NULL, false};
+    if (!read_message(stitch, &origin, sky_text(bytes, (size_t)len), &message))
         return;
     if (sky_stitch_same_id(message.segment, entry->segment))
         accept_message(stitch, entry, &message, (size_t)len);

@@ -24,6 +24,11 @@ struct sky_stitch_hold;
 
 typedef void sky_stitch_report_fn(struct sky_stitch_entry *entry);
 
+struct sky_stitch_own;
+
+/* A segment of the app's own, made without a request; its memory is gone when this returns. */
+typedef void sky_stitch_own_fn(void *data, const struct sky_stitch_own *own);
+
 /* Embedded in what is traced. The owner sets the first four fields before sky_stitch_track, and may
  * change upstream until sky_stitch_finish; the rest belongs to the stitch. */
 struct sky_stitch_entry {
@@ -51,6 +56,10 @@ struct sky_stitch *sky_stitch_new(h2o_context_t *ctx, const struct sky_config *c
 /* sky_stitch_ask_processes: what processes say of themselves goes to `processes` from now on, and
  * helpers are asked for it. Borrowed for the stitch's life. Before the first request. */
 void sky_stitch_ask_processes(struct sky_stitch *stitch, struct sky_processes *processes);
+
+/* sky_stitch_on_own: segments of the app's own go there. Without it they are refused. Before the
+ * first request. */
+void sky_stitch_on_own(struct sky_stitch *stitch, sky_stitch_own_fn *on_own, void *data);
 
 /* sky_stitch_channel: the channel's address as sw8-stitch carries it for an upstream that is (or is
  * not) on this machine: "@name", "/path" or "-". Valid as long as the stitch. */

@@ -35,6 +35,7 @@ struct connection {
     h2o_linklist_t link; /* of channel->connections */
     int fd;
     void *peer; /* the owner's */
+    bool known; /* see sky_stitch_channel_fn */
 };
 
 struct sky_stitch_channel {
@@ -89,20 +90,23 @@ static void rest_listener(struct sky_stitch_channel *channel)
     h2o_timeout_link(channel->ctx->loop, &channel->ctx->one_sec_timeout, &channel->rest);
 }
 
-/* Anybody on the machine can reach an abstract name. Nothing depends on who it is: a stranger would
- * have to know the id of an open segment. But the owner of the machine may want to know, once. */
-static void note_peer(int fd)
+/* Anybody on the machine can reach an abstract name. For a request's part nothing depends on who it
+ * is: a stranger would have to know the id of an open segment. Segments of the app's own are taken
+ * from known ones alone. The owner of the machine may want to know of others, once. */
+static bool is_known(const struct sky_stitch_channel *channel, int fd)
 {
     static atomic_flag noted = ATOMIC_FLAG_INIT;
     struct ucred peer;
     socklen_t len = sizeof(peer);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-        return;
-    if (peer.uid == geteuid() || peer.uid == 0 || atomic_flag_test_and_set(&noted))
-        return;
-    sky_log(SKY_LOG_INFO,
-            "stitch.channel: process %d of user %u connects; the proxy runs as user %u",
-            (int)peer.pid, (unsigned)peer.uid, (unsigned)geteuid());
+        return false;
+    if (peer.uid == geteuid() || peer.uid == 0)
+        return true;
+    if (!atomic_flag_test_and_set(&noted))
+        sky_log(SKY_LOG_INFO,
+                "stitch.channel: process %d of user %u connects; the proxy runs as user %u",
+                (int)peer.pid, (unsigned)peer.uid, (unsigned)geteuid());
+    return channel->address[0] != '@';
 }
 
 static void add_connection(struct sky_stitch_channel *channel, int fd)
@@ -122,7 +126,7 @@ static void add_connection(struct sky_stitch_channel *channel, int fd)
     h2o_linklist_insert(&channel->connections, &connection->link);
     channel->connection_count++;
     sky_count(channel->counters, SKY_COUNT_stitch_connections);
-    note_peer(fd);
+    connection->known = is_known(channel, fd);
 }
 
 static void accept_connections(struct sky_stitch_channel *channel)
@@ -157,7 +161,8 @@ static void read_message(struct sky_stitch_channel *channel, struct connection *
         return;
     }
     channel->wake_bytes += (size_t)len;
-    channel->on_message(channel->data, &connection->peer, sky_text(channel->buffer, (size_t)len));
+    channel->on_message(channel->data, &connection->peer, sky_text(channel->buffer, (size_t)len),
+                        connection->known);
 }
 
 bool sky_stitch_channel_poll(struct sky_stitch_channel *channel)

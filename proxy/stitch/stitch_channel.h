@@ -12,8 +12,10 @@
 struct sky_stitch_channel;
 
 /* Called for each message that came whole; the bytes are gone after it returns. It must not call
- * into the channel. *peer is the callee's own, one a connection, NULL before the first message. */
-typedef void sky_stitch_channel_fn(void *data, void **peer, struct sky_text message);
+ * into the channel. *peer is the callee's own, one a connection, NULL before the first message.
+ * known: the sender may speak for itself, since it has our user, or root, or could open a socket
+ * file that others cannot. */
+typedef void sky_stitch_channel_fn(void *data, void **peer, struct sky_text message, bool known);
 
 /* Called when a connection whose peer is not NULL is closed. */
 typedef void sky_stitch_channel_gone_fn(void *data, void *peer);

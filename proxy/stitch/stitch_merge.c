@@ -148,7 +148,7 @@ static void convert(struct merge *merge, const struct sky_app_span *const *sorte
         .parent = parent_of(merge, sorted, index, from->parent),
         .operation = from->operation,
         .peer = from->peer,
-        .type = from->type,
+        .type = from->type == SKY_SPAN_ENTRY ? SKY_SPAN_LOCAL : from->type,
         .layer = from->layer,
         .component = from->component,
         .error = from->error,

@@ -75,6 +75,8 @@ static int32_t read_component(const json_t *object)
 static enum sky_span_type read_type(const json_t *value)
 {
     const char *type = json_string_value(value);
+    if (type != NULL && strcmp(type, "entry") == 0)
+        return SKY_SPAN_ENTRY;
     return type != NULL && strcmp(type, "exit") == 0 ? SKY_SPAN_EXIT : SKY_SPAN_LOCAL;
 }
 
@@ -199,7 +201,7 @@ enum sky_stitch_message_result sky_stitch_message_read(struct sky_text bytes,
     message->seq = (uint32_t)seq;
     /* One message is the rule, so one that does not say is the last. */
     message->last = !json_is_false(json_object_get(root, "last"));
-    return SKY_STITCH_MESSAGE_OK;
+    return json_object_get(root, "trace") != NULL ? SKY_STITCH_MESSAGE_OWN : SKY_STITCH_MESSAGE_OK;
 bad:
     json_decref(root);
     return SKY_STITCH_MESSAGE_BAD;
@@ -221,6 +223,7 @@ void sky_stitch_message_take(const struct sky_stitch_message *message, h2o_mem_p
     struct sky_text operation = sink_text(&sink, json_object_get(root, "operation"));
     if (operation.len != 0)
         part->operation = operation;
+    part->ignored |= json_is_true(json_object_get(root, "ignored"));
     read_spans(&sink, json_object_get(root, "spans"), part);
     part->truncated |= taken->cut || taken->limited;
 }

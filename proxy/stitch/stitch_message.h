@@ -22,6 +22,7 @@ struct json_t;
 enum sky_stitch_message_result {
     SKY_STITCH_MESSAGE_OK,
     SKY_STITCH_MESSAGE_PROCESS, /* of no request: only root is set, for process_word.h */
+    SKY_STITCH_MESSAGE_OWN,     /* a segment of the app's own, for stitch_own.h */
     SKY_STITCH_MESSAGE_BAD,     /* no JSON object, no segment id, a part number out of range */
     SKY_STITCH_MESSAGE_VERSION  /* another version than 1 */
 };
@@ -42,8 +43,8 @@ struct sky_stitch_taken {
     bool limited;       /* we did, by the limits above */
 };
 
-/* sky_stitch_message_read: decodes the bytes. *message needs sky_stitch_message_fini only after OK
- * and PROCESS. */
+/* sky_stitch_message_read: decodes the bytes. *message needs sky_stitch_message_fini after OK,
+ * PROCESS and OWN. */
 enum sky_stitch_message_result sky_stitch_message_read(struct sky_text bytes,
                                                        struct sky_stitch_message *message)
     __attribute__((warn_unused_result));

@@ -20,7 +20,7 @@ struct sky_app_log {
 struct sky_app_span {
     struct sky_app_span *next; /* in order of arrival */
     int32_t id, parent;        /* id >= 1, parent >= 0 */
-    enum sky_span_type type;   /* exit or local */
+    enum sky_span_type type;   /* entry only of a segment of the app's own */
     enum sky_layer layer;
     int32_t component;
     struct sky_text operation, peer;
@@ -49,6 +49,7 @@ struct sky_app_header {
 struct sky_app_part {
     bool header;    /* a sound sw8-stitch field came: head is set */
     bool last;      /* the closing message has come */
+    bool ignored;   /* the app wants nothing of this request to be reported */
     bool truncated; /* the helper or our bounds left something out */
     struct sky_app_header head;
     /* From messages; they beat the header. */

@@ -64,7 +64,7 @@ static void collect_tags(const struct sky_trace *trace, struct entry_tags *tags)
         add_tag(tags, SKY_TEXT("client_gone"), SKY_TEXT("true"));
 }
 
-static struct sky_ref make_ref(const struct sky_sw8 *parent)
+struct sky_ref sky_trace_ref(const struct sky_sw8 *parent)
 {
     return (struct sky_ref){
         .type = SKY_REF_CROSS_PROCESS,
@@ -130,7 +130,7 @@ static struct sky_span make_exit(const struct sky_trace *trace, const struct ent
     };
 }
 
-static void push(struct sky_worker *worker, const struct sky_segment *segment)
+void sky_trace_push(struct sky_worker *worker, const struct sky_segment *segment)
 {
     struct sky_packet *packet = sky_segment_pack(segment);
     if (packet == NULL) {
@@ -178,8 +178,13 @@ void sky_trace_report(struct sky_stitch_entry *entry)
     const struct sky_config *config = trace->tenure->config;
     struct entry_tags tags = {.count = 0};
     struct sky_ref ref;
+    if (entry->part.ignored) {
+        sky_count(&trace->worker->counters, SKY_COUNT_untraced_app);
+        sky_trace_free(trace);
+        return;
+    }
     if (trace->joined)
-        ref = make_ref(&trace->parent);
+        ref = sky_trace_ref(&trace->parent);
     collect_tags(trace, &tags);
     struct sky_segment segment = {
         .trace_id = trace->trace_id,
@@ -188,6 +193,6 @@ void sky_trace_report(struct sky_stitch_entry *entry)
         .instance = sky_text_of(config->agent.instance),
     };
     segment.spans = collect_spans(trace, &tags, &ref, &segment.span_count, &segment.size_limited);
-    push(trace->worker, &segment);
+    sky_trace_push(trace->worker, &segment);
     sky_trace_free(trace);
 }

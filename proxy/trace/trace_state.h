@@ -43,4 +43,10 @@ void sky_trace_free(struct sky_trace *trace);
 /* sky_trace_report: packs the segment into the worker's ring and frees the trace. */
 void sky_trace_report(struct sky_stitch_entry *entry);
 
+/* sky_trace_ref: the reference to the caller of an sw8, which it points into. */
+struct sky_ref sky_trace_ref(const struct sky_sw8 *parent);
+
+/* sky_trace_push: packs a segment into the worker's ring; counts. */
+void sky_trace_push(struct sky_worker *worker, const struct sky_segment *segment);
+
 #endif

@@ -68,9 +68,17 @@ static void check_span(const struct sky_stitch_merged *merged, size_t index)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sky_stitch_message message;
-    if (sky_stitch_message_read(sky_text((const char *)data, size), &message) !=
-        SKY_STITCH_MESSAGE_OK)
+    switch (sky_stitch_message_read(sky_text((const char *)data, size), &message)) {
+    case SKY_STITCH_MESSAGE_OK:
+        break;
+    case SKY_STITCH_MESSAGE_PROCESS:
+    case SKY_STITCH_MESSAGE_OWN:
+        sky_stitch_message_fini(&message);
         return 0;
+    case SKY_STITCH_MESSAGE_BAD:
+    case SKY_STITCH_MESSAGE_VERSION:
+        return 0;
+    }
     require(message.seq < SKY_APP_MAX_PARTS);
 
     h2o_mem_pool_t pool;

@@ -25,9 +25,10 @@ struct channel_fixture {
     struct sky_stitch_channel *channel;
 };
 
-static void on_message(void *data, void **peer, struct sky_text message)
+static void on_message(void *data, void **peer, struct sky_text message, bool known)
 {
     struct received *received = data;
+    assert_true(known); /* we are our own user */
     assert_true(received->count < MAX_RECEIVED);
     received->lens[received->count] = message.len;
     received->firsts[received->count++] = message.base[0];

@@ -118,7 +118,6 @@ class Segment(Recorder):
     def _send(self, spans: list[wire.Span]) -> None:
         head: dict[str, Any] = {
             "v": 1,
-            "kind": "segment",
             "segment": self._segment,
             "trace": self._trace,
             "at": self._at,

@@ -109,7 +109,9 @@ def open_local(
     found = place()
     if found is None:
         return None
-    _, recorder, parent = found
+    above, recorder, parent = found
+    if isinstance(above, own.Segment):
+        above.name(operation)
     span = recorder.new_span()
     if span == ENTRY_SPAN:
         return None
@@ -125,5 +127,39 @@ def open_local(
             "operation": operation[:_MAX_NAME],
             "tags": [[str(key), str(value)[:_MAX_TEXT]] for key, value in tags],
             "begin": recorder.now(),
+        },
+    )
+
+
+def open_entry(
+    received: list[str],
+    component: int,
+    operation: str,
+    tags: list[list[str]],
+    correlation: str = "",
+) -> LocalSpan | None:
+    """Begins the work that a message of a queue asks for, in a segment of its own that goes on from
+    the sw8 of whoever sent it. Within something else that is traced, it is a part of that."""
+    if find_scope() is not None:
+        return open_local(operation, component, "mq", tags)
+    segment = own.entry(received, correlation)
+    if segment is None:
+        return None
+    segment.name(operation)
+    span = segment.new_span()
+    if span == ENTRY_SPAN:
+        return LocalSpan(segment, ENTRY_SPAN, None)
+    return LocalSpan(
+        segment,
+        ENTRY_SPAN,
+        {
+            "id": span,
+            "parent": ENTRY_SPAN,
+            "type": "entry",
+            "layer": "mq",
+            "component": component,
+            "operation": operation[:_MAX_NAME],
+            "tags": tags,
+            "begin": segment.now(),
         },
     )

@@ -1,4 +1,5 @@
 # sky_add_unit_test(NAME folder.module SOURCES ... LINK ...): one cmocka program, run by ctest under that name.
+pkg_check_modules(BROTLIDEC IMPORTED_TARGET libbrotlidec)
 pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
 function(sky_add_unit_test)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "SOURCES;LINK")

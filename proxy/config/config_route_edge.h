@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a route says of its clients: how often they may come. */
+/* What a route says of its clients: how often they may come, how their bodies reach the app, how
+ * its answers reach them. */
 #ifndef SKY_PROXY_CONFIG_CONFIG_ROUTE_EDGE_H
 #define SKY_PROXY_CONFIG_CONFIG_ROUTE_EDGE_H
 

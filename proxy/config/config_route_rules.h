@@ -21,6 +21,7 @@
     X(limits)                \
     X(timeouts)              \
     X(rate_limit)            \
+    X(compress)              \
     X(request_buffering)     \
     X(request_headers)       \
     X(response_headers)

@@ -36,6 +36,7 @@
 
 #include "proxy/back/forward.h"
 #include "proxy/back/upstream.h"
+#include "proxy/compress/compress.h"
 #include "proxy/exchange/error_page.h"
 #include "proxy/exchange/exchange_answer.h"
 #include "proxy/exchange/exchange_inside.h"
@@ -211,6 +212,8 @@ static void answer(struct sky_exchange *exchange, const struct sky_route_config 
 {
     const struct sky_route_rules *rules = route->rules;
 
+    if (rules != NULL && rules->compress != NULL)
+        sky_compress_prepare(exchange->req, rules->compress, &exchange->worker->counters);
     if (rules != NULL && rules->answer.status != 0) {
         sky_exchange_move(exchange, SKY_EXCHANGE_FINISHED);
         sky_route_answer(route, exchange->req);

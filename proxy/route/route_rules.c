@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "proxy/compress/compress_config.h"
 #include "proxy/config/config_type.h"
 
 struct sky_route_rules *sky_route_rules_new(void)
@@ -39,6 +40,9 @@ void sky_route_rules_destroy(struct sky_route_rules *rules)
     free(rules->files.folder);
     free(rules->files.index);
     free(rules->files.cache_control);
+    if (rules->compress != NULL)
+        sky_strings_fini(&rules->compress->types);
+    free(rules->compress);
     json_decref(rules->shown);
     free(rules);
 }

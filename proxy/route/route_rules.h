@@ -10,6 +10,7 @@
 #include "proxy/config/config.h"
 
 struct json_t;
+struct sky_compress_config;
 
 struct sky_route_field {
     char *name;                /* as written; heap */
@@ -48,7 +49,8 @@ struct sky_route_rules {
         char *index;         /* what a directory's path stands for; NULL: nothing */
         char *cache_control; /* NULL: no such field */
     } files;
-    struct json_t *shown; /* the route as --print-config shows it */
+    struct sky_compress_config *compress; /* NULL: answers are not compressed; owned */
+    struct json_t *shown;                 /* the route as --print-config shows it */
 };
 
 /* sky_route_rules_new: of a plain route; NULL when memory is out. */

@@ -195,7 +195,8 @@ static const struct mistake {
      "shop.yaml:1:10: routes: \"path\" is missing; accepted: path, host, upstream, static, index, "
      "cache_control, redirect, "
      "return, "
-     "strip_prefix, traced, limits, timeouts, rate_limit, request_buffering, request_headers, "
+     "strip_prefix, traced, limits, timeouts, rate_limit, compress, request_buffering, "
+     "request_headers, "
      "response_headers\n"},
     {"agent: {\"a\\eb\": 1}\n",
      "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, "

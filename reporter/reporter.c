@@ -343,6 +343,16 @@ static void send_left(struct sky_reporter *reporter)
     }
 }
 
+static void tell_spooled(struct sky_spool *spool)
+{
+    struct sky_spool_totals totals;
+
+    sky_spool_totals(spool, &totals);
+    if (totals.packets > 0)
+        sky_log(SKY_LOG_INFO, "reporter: %llu segments are kept in the spool",
+                (unsigned long long)totals.packets);
+}
+
 /* Sends what is left while there is time, spools what remains, and counts what is lost. */
 static void finish(struct sky_reporter *reporter)
 {
@@ -353,11 +363,10 @@ static void finish(struct sky_reporter *reporter)
     sky_sender_destroy(reporter->own.sender);
     reporter->own.sender = NULL;
     sky_courier_give_up(reporter->courier);
-    size_t left = sky_backlog_count(&reporter->own.backlog);
     size_t lost = sky_spill_stop(&reporter->own.spill, reporter->own.taken, reporter->stop_at_ms);
     sky_tally_add(&reporter->tally, SKY_TALLY_dropped_stop, lost);
-    if (left > lost)
-        sky_log(SKY_LOG_INFO, "reporter: %zu segments are kept in the spool", left - lost);
+    if (reporter->spool != NULL)
+        tell_spooled(reporter->spool);
     if (lost > 0)
         sky_log(SKY_LOG_WARN, "reporter: %zu segments were still unsent at the deadline", lost);
     publish(reporter);

@@ -3,10 +3,12 @@
  * Happy path, messages: they lie in the socket when the answer's head arrives -> finish polls the
  *   channel once -> complete -> report.
  * Failures: a message is not there -> held; it comes -> report; it does not -> timer -> report as
- * it is. Held bytes above stitch.hold_max -> the oldest is reported as it is. The answer has no
- * header although a helper was seen in this upstream -> one turn of the loop, for what a dying
- * worker sent. A message for no open segment, a second of a kind, or one that cannot be read ->
- * dropped, counted. No channel -> header and sw8-stitch-data alone, nothing is waited for. */
+ * it is. The app took the connection over, as for a WebSocket: no header, but a first message that
+ * is not the last, so the same wait. Held bytes above stitch.hold_max -> the oldest is reported as
+ * it is. The answer has no header although a helper was seen in this upstream -> one turn of the
+ * loop, for what a dying worker sent. A message for no open segment, a second of a kind, or one
+ * that cannot be read -> dropped, counted. No channel -> header and sw8-stitch-data alone, nothing
+ * is waited for. */
 #include "proxy/stitch/stitch.h"
 
 #include "propagation/base64.h"
@@ -53,10 +55,13 @@ static bool is_complete(const struct sky_app_part *part)
     return part->header && !part->head.stream && part->arrived >= part->head.announced;
 }
 
-/* Whether the answer says that messages lie in the channel. */
+/* Whether there is more to come than is here: the answer says so, or there was none (the app took
+ * the connection over) and a first message came ahead of the rest. */
 static bool is_announced(const struct sky_app_part *part)
 {
-    return part->header && (part->head.stream || part->head.announced != 0);
+    if (!part->header)
+        return part->arrived != 0;
+    return part->head.stream || part->head.announced != 0;
 }
 
 static bool is_duplicate(const struct sky_app_part *part, const struct sky_stitch_message *message)

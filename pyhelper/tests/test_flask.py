@@ -624,3 +624,32 @@ def test_nothing_of_a_request_is_kept(app: Any, client: Client) -> None:
     assert [request[MARK] for request in seen] == [None] * 3
     assert current.get() is None
     assert find_scope() is None
+
+
+@pytest.mark.parametrize("end", [StopIteration, ConnectionError, None])
+def test_connection_that_the_app_takes_over(client: Client, end: Any) -> None:
+    """As simple-websocket does: what is known goes before it, the rest when it is over."""
+    app = make_app()
+    seen = []
+
+    class Over(flask.Response):
+        def __call__(self, *args: Any) -> Any:
+            if end is None:
+                return super().__call__(*args)
+            raise end
+
+    def talk(room: str) -> Any:
+        find_scope().take_over()
+        seen.extend(client.proxy.read())
+        return Over("over")
+
+    app.add_url_rule("/talk/<room>", view_func=talk)
+    answer = client(app, "/talk/blue")
+    handler = f"{HERE}.test_connection_that_the_app_takes_over.<locals>.talk"
+    operation = "GET:/talk/<room>"
+    first = message(7001, handler, operation, [])
+    assert seen == [{**first, "last": False}]
+    last = message(7001, handler, operation, [app_span(handler, 7001)])
+    assert timeless(answer.message) == {**last, "seq": 1}
+    if end is None:
+        assert answer.stitch == f"1;7001;*;*;2;{handler};{operation}"

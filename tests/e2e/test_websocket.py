@@ -187,6 +187,20 @@ def test_app_killed(stage: Stage) -> None:
     assert app.proxy.metric("skystitch_tunnels_closed_total", by="app") == 1
 
 
+def test_what_the_helper_says_after_the_end(stage: Stage) -> None:
+    """The app's part comes when the tunnel has been closed: it was announced before it was opened."""
+    app = App(stage, "flask")
+    ws = app.connect("/late")
+    ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    ws.shutdown()
+    segment = app.collector.one()
+    assert (segment.entry.operation, segment.entry.component) == ("GET:/late", 7001)
+    assert segment.entry.tag("http.status_code") == "101"
+    view = segment.span(1)
+    assert (view.operation, view.error, view.logs) == ("socket_flask.late", False, ())
+    assert app.proxy.metric("skystitch_stitch_messages_total", result="late") == 0
+
+
 def test_silence_ends_it(stage: Stage) -> None:
     collector = Collector(stage)
     server = Uvicorn(stage, "socket_asgi:app")

@@ -143,6 +143,30 @@ static void an_announced_message_is_waited_for(void **state)
     fixture_fini(&fixture);
 }
 
+static void a_first_part_announces_the_rest_where_no_answer_can(void **state)
+{
+    struct fixture fixture;
+    struct fixture_entry entry;
+    (void)state;
+    begin(&fixture, LONG_HOLD_MS, MUCH);
+    fixture_track(&fixture, &entry, 1);
+    int fd = fixture_connect(&fixture);
+    send_part(fd, 1, 0, false, 0);
+    fixture_turn(&fixture);
+    finish(&fixture, &entry);
+    fixture_turn(&fixture);
+    fixture_turn(&fixture);
+    assert_int_equal(entry.reports, 0);
+    send_part(fd, 1, 1, true, 0);
+    fixture_turn(&fixture);
+    assert_int_equal(entry.reports, 1);
+    assert_false(is_size_limited(&fixture, &entry));
+    assert_int_equal(fixture_count(&fixture, SKY_COUNT_stitch_hold_timeout), 0);
+    close(fd);
+    fixture_entry_fini(&entry);
+    fixture_fini(&fixture);
+}
+
 static void the_wait_ends_and_what_comes_then_is_late(void **state)
 {
     struct fixture fixture;
@@ -554,6 +578,7 @@ int main(void)
         cmocka_unit_test(a_message_may_come_before_the_header),
         cmocka_unit_test(a_message_in_the_socket_is_found_without_a_turn),
         cmocka_unit_test(an_announced_message_is_waited_for),
+        cmocka_unit_test(a_first_part_announces_the_rest_where_no_answer_can),
         cmocka_unit_test(the_wait_ends_and_what_comes_then_is_late),
         cmocka_unit_test(a_missing_header_waits_a_turn_where_a_helper_was_seen),
         cmocka_unit_test(too_many_waiting_the_oldest_goes),

@@ -180,6 +180,7 @@ class Recording(Recorder):
     _route: wire.Route | None = None
     _status = 0
     _parts = 0
+    _opened = 0  # parts that went before: none, or that of take_over()
     _request: wire.Request | None = None
     _begin: int | None = None
     _way: int | None = None
@@ -233,6 +234,23 @@ class Recording(Recorder):
     def expect_stream(self) -> None:
         """The body is made while it is sent. To be said before start_response."""
         self._noted = self.streams = True
+
+    def take_over(self) -> None:
+        """The app takes the connection over: no answer will say that there is more to come. So the
+        proxy hears now what is known, and waits for the rest."""
+        try:
+            sw8 = self.sw8()
+            if self.answered or self._opened or sw8 is None or not self._is_sampled():
+                return
+            if self._find_way() != _BY_CHANNEL:
+                return
+            self._noted = True
+            route = self._route = self.route("")
+            message = wire.opening(wire.head(sw8.segment, self.component, route))
+            if _Process.channels.send(self._channel(), message) == SENT:
+                self._opened = 1
+        except Exception:
+            log.internal_error("take_over")
 
     # What spans below need; see exits and spans.
 
@@ -360,8 +378,11 @@ class Recording(Recorder):
                 return
             if self._route is None:
                 self._route = self.route_of_failure()
-            if isinstance(error, StopIteration):
-                # How Flask-Sock tells gunicorn that a WebSocket has had the connection and is over.
+            if isinstance(error, StopIteration) or (
+                self._opened and isinstance(error, ConnectionError)
+            ):
+                # How Flask-Sock tells gunicorn and others that a WebSocket has had the connection
+                # and is over.
                 self.streams = True
                 self._close(_SWITCHED, self._route)
                 return
@@ -412,24 +433,27 @@ class Recording(Recorder):
         told = [item for item in noted if code >= _SERVER_ERROR or not item[1]]
         if self._ignored:
             spans, told, self._tags, self._logs = [], [], None, None
-        promised = self._is_sampled() and (self.streams or not route.tail)
+        promised = self._is_sampled() and (self.streams or self._opened or not route.tail)
         said = bool(told or spans or self._tags or self._logs or self._ignored)
         if not (said or promised):
             return "0", ""
         way, sw8 = self._find_way(), self.sw8()
         if way == _NO_WAY or sw8 is None:
             return "0", ""
-        if not self._ignored and (said or self.streams):  # else the header's times are enough
+        if not self._ignored and (
+            said or self.streams or self._opened
+        ):  # else the header's times are enough
             failed = bool(told) and (broken or code >= _SERVER_ERROR)
             spans.insert(0, self._app_span(route, told, failed))
         if way == _BY_CHANNEL:
             way = self._send(sw8.segment, route, spans)
-        return str(self._parts), self._data(sw8.segment, route, spans) if way == _BY_HEADER else ""
+        more = str(self._parts + self._opened)
+        return more, self._data(sw8.segment, route, spans) if way == _BY_HEADER else ""
 
     def _send(self, segment: str, route: wire.Route, spans: list[wire.Span]) -> int:
         """Returns the way that is left: there is another one if the channel is a stranger's."""
         head = wire.head(segment, self.component, route, ignored=self._ignored)
-        messages, dropped = wire.messages(head, spans)
+        messages, dropped = wire.messages(head, spans, first=self._opened)
         if dropped:
             count_lost(dropped)
         for message in messages:

@@ -213,10 +213,12 @@ def messages(
     spans: list[Span],
     limit: int = MAX_MESSAGE_BYTES,
     max_parts: int = MAX_PARTS,
+    first: int = 0,
 ) -> tuple[list[bytes], int]:
     """Writes the closing message of a segment, in as many parts as the limit makes necessary, or
-    at most max_parts. Returns them and the number of spans that found no place."""
-    whole = _json({**head, "seq": 0, "last": True, "spans": spans})
+    at most max_parts, numbered from first. Returns them and the number of spans that found no
+    place."""
+    whole = _json({**head, "seq": first, "last": True, "spans": spans})
     if len(whole) <= limit:
         return [whole], 0
     room = limit - len(_json({**head, "seq": 999, "last": False, "cut": True, "spans": []}))
@@ -235,7 +237,12 @@ def messages(
         groups[-1].append(text)
         left -= size
     head = {**head, "cut": cut or dropped > 0}
-    return [_envelope(head, groups, seq) for seq in range(len(groups))], dropped
+    return [_envelope(head, groups, number, first) for number in range(len(groups))], dropped
+
+
+def opening(head: dict[str, Any]) -> bytes:
+    """Writes a first part that says what is known before there are spans."""
+    return _json({**head, "seq": 0, "last": False, "spans": []})
 
 
 def word(process: str, said: dict[str, Any]) -> bytes:
@@ -243,13 +250,13 @@ def word(process: str, said: dict[str, Any]) -> bytes:
     return _json({"v": 1, "process": process, **said})
 
 
-def _envelope(head: dict[str, Any], groups: list[list[str]], seq: int) -> bytes:
-    last = seq == len(groups) - 1
-    envelope = {**head, "seq": seq, "last": last}
+def _envelope(head: dict[str, Any], groups: list[list[str]], number: int, first: int) -> bytes:
+    last = number == len(groups) - 1
+    envelope = {**head, "seq": first + number, "last": last}
     if not envelope["cut"]:
         del envelope["cut"]
     text = _json(envelope).decode()
-    return f'{text[:-1]},"spans":[{",".join(groups[seq])}]}}'.encode()
+    return f'{text[:-1]},"spans":[{",".join(groups[number])}]}}'.encode()
 
 
 def _fit(span: Span, room: int) -> tuple[str, bool]:

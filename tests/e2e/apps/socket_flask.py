@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WebSockets by Flask-Sock: /echo, /close (by the app, with 4001); traced by the helper."""
+"""WebSockets by Flask-Sock: /echo, /close (by the app, with 4001), /late; traced by the helper."""
 
 from __future__ import annotations
+
+import time
 
 import tracing
 
@@ -29,6 +31,16 @@ def echo(ws) -> None:
 def close(ws) -> None:
     ws.receive()
     ws.close(4001, "enough")
+
+
+@sock.route("/late")
+def late(ws) -> None:
+    """Goes on for a while after its client has left."""
+    try:
+        while True:
+            ws.receive()
+    finally:
+        time.sleep(0.1)
 
 
 @app.before_request

@@ -23,6 +23,7 @@ PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_pymysql": "pymysql",
     "sw_redis": "redis",
     "sw_requests": "requests",
+    "sw_simple_websocket": "simple_websocket.ws",
     "sw_sqlite3": "sqlite3",
     "sw_threads": "concurrent.futures.thread",
     "sw_urllib3": "urllib3",

@@ -13,7 +13,7 @@ import importlib
 import logging
 from typing import Any
 
-from skystitch import capture, context, http_exits, log, logs, own, process, upstream_agent
+from skystitch import capture, context, exits, log, logs, own, process, upstream_agent
 from skystitch.config import Config
 from skystitch.hooks import ImportHook
 from skystitch.patches import NotAvailable
@@ -44,7 +44,8 @@ def start() -> None:
             log.logger.setLevel(config.log_level)
         context.configure(config)
         capture.configure(config)
-        http_exits.configure(config.ignored_methods)
+        exits.Ignored.http_methods = config.ignored_methods
+        exits.Ignored.grpc_methods = config.ignored_grpc_methods
         own.configure(config.channel, config.service, config.instance)
         process.configure(config.meter_period)
         logs.configure(config)

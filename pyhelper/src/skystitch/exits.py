@@ -27,6 +27,14 @@ class Target(NamedTuple):
     tags: list[list[str]]
 
 
+class Ignored:
+    """Calls that are not shown: SW_PLUGIN_HTTP_IGNORE_METHOD, SW_PLUGIN_GRPC_IGNORED_METHODS; all
+    in upper case."""
+
+    http_methods: frozenset[str] = frozenset()
+    grpc_methods: frozenset[str] = frozenset()
+
+
 #: Says where a call goes, from its arguments. None: this one is not to be shown.
 Describe = Callable[..., "Target | None"]
 Wrapper = Callable[[Any], Any]

@@ -18,16 +18,6 @@ _MAX_URL = 2048
 _PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch"))
 
 
-class _Options:
-    """SW_PLUGIN_HTTP_IGNORE_METHOD: methods, in upper case, whose calls are not shown."""
-
-    ignored_methods: frozenset[str] = frozenset()
-
-
-def configure(ignored_methods: frozenset[str]) -> None:
-    _Options.ignored_methods = ignored_methods
-
-
 class HttpCall(exits.Call):
     """One call over HTTP, from begin() to answered() or end()."""
 
@@ -89,7 +79,7 @@ def begin(
             return None
         above, recorder, parent = found
         method = method.decode() if isinstance(method, bytes) else str(method)
-        if method.upper() in _Options.ignored_methods:
+        if method.upper() in exits.Ignored.http_methods:
             return None
         target = Target(method, url.decode() if isinstance(url, bytes) else str(url))
         span = exits.new_span(recorder, parent, target.described(component))

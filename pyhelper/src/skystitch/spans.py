@@ -137,6 +137,7 @@ def open_entry(
     operation: str,
     tags: list[list[str]],
     correlation: str = "",
+    peer: str = "",
 ) -> LocalSpan | None:
     """Begins the work that a message of a queue asks for, in a segment of its own that goes on from
     the sw8 of whoever sent it. Within something else that is traced, it is a part of that."""
@@ -159,6 +160,7 @@ def open_entry(
             "layer": "mq",
             "component": component,
             "operation": operation[:_MAX_NAME],
+            "peer": peer[:_MAX_NAME],
             "tags": tags,
             "begin": segment.now(),
         },

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kafka-python: an Exit span for each record that is handed to a producer, and an Entry for each
+batch that a consumer takes, in a segment of its own, with the traces that it goes on from."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable
+
+from skystitch import errors, exits, log, spans
+from skystitch.patches import Patches, require
+
+PRODUCER = 40
+CONSUMER = 41
+_HEADERS_SINCE = (0, 11)
+_MAX_REFS = 64
+
+_patches = Patches()
+
+
+def install() -> None:
+    if _patches:
+        return
+    from kafka import KafkaConsumer, KafkaProducer  # the app has imported it
+
+    require(KafkaProducer, "send")
+    require(KafkaConsumer, "_poll_once")
+    _patches.wrap(KafkaProducer, "send", _wrap_send)
+    _patches.wrap(KafkaConsumer, "_poll_once", _wrap_poll)
+
+
+def uninstall() -> None:
+    _patches.restore()
+
+
+def _wrap_send(original: Callable[..., Any]) -> Callable[..., Any]:
+    def send(
+        producer: Any,
+        topic: Any,
+        value: Any = None,
+        key: Any = None,
+        headers: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        call = exits.start(_describe, producer, topic, carries=True)
+        if call is not None:
+            headers = _with_trace(producer, headers, call)
+        try:
+            result = original(producer, topic, value, key, headers, *args, **kwargs)
+        except BaseException as error:
+            if call is not None:
+                call.end(error)
+            errors.forget_own_frame(error)
+            raise
+        if call is not None:
+            call.end()
+        return result
+
+    return send
+
+
+def _describe(producer: Any, topic: Any) -> exits.Target:
+    brokers = _brokers(producer)
+    tags = [["mq.broker", brokers], ["mq.topic", str(topic)]]
+    return exits.Target(PRODUCER, "mq", f"Kafka/{topic}/Producer", brokers, tags)
+
+
+def _with_trace(producer: Any, headers: Any, call: exits.Call) -> Any:
+    """A new list: the caller may send with the same one again. Old brokers take no headers."""
+    try:
+        version = producer.config.get("api_version")
+        if isinstance(version, tuple) and version < _HEADERS_SINCE:
+            return headers
+        added = call.propagated(_brokers(producer))
+        kept = [header for header in headers or () if header[0] not in added]
+        return [*kept, *((name, value.encode()) for name, value in added.items())]
+    except Exception:
+        log.internal_error("sw_kafka")
+        return headers
+
+
+def _brokers(client: Any) -> str:
+    servers = client.config["bootstrap_servers"]
+    return servers if isinstance(servers, str) else ";".join(servers)
+
+
+def _wrap_poll(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _poll_once(consumer: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            found = original(consumer, *args, **kwargs)
+        except BaseException as error:
+            errors.forget_own_frame(error)
+            raise
+        if found:
+            try:
+                _note_batch(consumer, found)
+            except Exception:
+                log.internal_error("sw_kafka")
+        return found
+
+    return _poll_once
+
+
+def _note_batch(consumer: Any, found: Any) -> None:
+    records = [record for batch in found.values() for record in batch]
+    topics = ";".join(sorted({str(record.topic) for record in records}))
+    headers = [dict(record.headers or ()) for record in records[:_MAX_REFS]]
+    received = [_text(header["sw8"]) for header in headers if header.get("sw8")]
+    correlation = next((_text(header.get("sw8-correlation")) for header in headers), "")
+    tags = [["mq.broker", _brokers(consumer)], ["mq.topic", topics]]
+    sent_ms = min((record.timestamp or 0 for record in records), default=0)
+    if sent_ms > 0:
+        waited_ms = max(0, time.time_ns() // 1_000_000 - sent_ms)
+        tags.append(["transmission.latency", str(waited_ms)])
+    operation = f"Kafka/{topics}/Consumer/{consumer.config['group_id'] or ''}"
+    entry = spans.open_entry(received, CONSUMER, operation, tags, correlation, _brokers(consumer))
+    if entry is not None:
+        entry.end()
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else ""

@@ -18,6 +18,7 @@
 #include "proxy/config/config_problem.h"
 #include "proxy/config/config_read.h"
 #include "proxy/config/config_reporter.h"
+#include "proxy/config/config_route_sampling.h"
 #include "proxy/config/config_workers.h"
 
 static void complain(struct sky_problems *problems, const char *option, const char *what,
@@ -96,6 +97,7 @@ static void complete(struct sky_config *config, struct sky_problems *problems)
     complete_identity(config, problems);
     complete_shape(config, problems);
     sky_config_complete_reporter(config, problems);
+    sky_config_complete_sampling(config);
     complete_lists(config, problems);
     config->workers_auto = config->workers == 0;
     if (config->workers_auto)

@@ -9,6 +9,7 @@
 #include "proxy/config/config_option.h"
 #include "proxy/config/config_route_edge.h"
 #include "proxy/config/config_route_fields.h"
+#include "proxy/config/config_route_sampling.h"
 #include "proxy/route/route_answer.h"
 
 /* Values of a route that are read as options are; the offset is in the rules. */
@@ -190,6 +191,8 @@ static void read_members(struct sky_yaml *yaml, const struct sky_yaml_member *me
         read_option(yaml, &options[STRIP_PREFIX], node, rules);
     if ((node = members[SKY_ROUTE_traced].value) != NULL)
         read_option(yaml, &options[TRACED], node, rules);
+    if ((node = members[SKY_ROUTE_sampling].value) != NULL)
+        sky_config_read_sampling(yaml, node, rules);
     if ((node = members[SKY_ROUTE_limits].value) != NULL)
         read_section(yaml, &options[LIMITS_BODY], "routes.limits", node, rules);
     if ((node = members[SKY_ROUTE_timeouts].value) != NULL)

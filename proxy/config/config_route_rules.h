@@ -18,6 +18,7 @@
     X(return )               \
     X(strip_prefix)          \
     X(traced)                \
+    X(sampling)              \
     X(limits)                \
     X(timeouts)              \
     X(rate_limit)            \

@@ -168,11 +168,12 @@ static void on_dispose(void *arg)
 
 static struct sky_trace *begin_trace(const struct sky_exchange *exchange)
 {
-    if (exchange->route != NULL && exchange->route->rules->traced == SKY_SWITCH_OFF) {
+    const struct sky_route_rules *rules = exchange->route != NULL ? exchange->route->rules : NULL;
+    if (rules != NULL && rules->traced == SKY_SWITCH_OFF) {
         sky_count(&exchange->worker->counters, SKY_COUNT_untraced_route);
         return NULL;
     }
-    return sky_trace_begin(exchange->worker, exchange->req);
+    return sky_trace_begin(exchange->worker, exchange->req, rules != NULL ? rules->sampling : NULL);
 }
 
 static struct sky_exchange *create(h2o_req_t *req, const struct sky_route_config *route)

@@ -32,6 +32,7 @@ void sky_route_rules_destroy(struct sky_route_rules *rules)
 {
     if (rules == NULL)
         return;
+    free(rules->sampling);
     free(rules->request_host);
     fields_fini(&rules->request);
     fields_fini(&rules->response);

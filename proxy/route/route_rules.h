@@ -8,6 +8,7 @@
 
 #include "propagation/text.h"
 #include "proxy/config/config.h"
+#include "proxy/trace/sampling.h"
 
 struct json_t;
 struct sky_compress_config;
@@ -30,14 +31,30 @@ struct sky_route_fields {
 
 #define SKY_ROUTE_NO_LIMIT SIZE_MAX
 
+enum {
+    SKY_ROUTE_SAMPLING_RATE,
+    SKY_ROUTE_SAMPLING_PER_3_SECONDS,
+    SKY_ROUTE_SAMPLING_KEEP_ERRORS,
+    SKY_ROUTE_SAMPLING_KEEP_SLOWER_THAN,
+    SKY_ROUTE_SAMPLING_MEMBERS
+};
+
+/* In place of agent.sampling. */
+struct sky_route_sampling {
+    struct sky_sampling_config config;      /* whole */
+    bool given[SKY_ROUTE_SAMPLING_MEMBERS]; /* by the route; the others are agent.sampling's */
+    struct sky_sampling_window window; /* any thread; in use when per_3_seconds is the route's */
+};
+
 struct sky_route_rules {
-    enum sky_switch traced;            /* off: never; else the rules of agent decide */
-    enum sky_switch strip_prefix;      /* on: the app sees the path without the route's */
-    enum sky_switch request_buffering; /* off: bodies go to the app while they come in */
-    size_t body;                       /* limits.body in place of the general one, or NO_LIMIT */
-    struct sky_rate_config rate;       /* in place of rate_limit when its count is not 0 */
-    uint32_t response_ms;              /* timeouts.response in place of the general one, or 0 */
-    char *request_host;                /* the Host that the app gets; NULL: the client's */
+    enum sky_switch traced;              /* off: never; else the rules of agent decide */
+    struct sky_route_sampling *sampling; /* heap; NULL: as all routes */
+    enum sky_switch strip_prefix;        /* on: the app sees the path without the route's */
+    enum sky_switch request_buffering;   /* off: bodies go to the app while they come in */
+    size_t body;                         /* limits.body in place of the general one, or NO_LIMIT */
+    struct sky_rate_config rate;         /* in place of rate_limit when its count is not 0 */
+    uint32_t response_ms;                /* timeouts.response in place of the general one, or 0 */
+    char *request_host;                  /* the Host that the app gets; NULL: the client's */
     struct sky_route_fields request, response;
     struct {
         unsigned status; /* 0: the route does not answer by itself */

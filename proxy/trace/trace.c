@@ -7,6 +7,7 @@
 #include "propagation/sw8_correlation.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/peer_text.h"
+#include "proxy/route/route_rules.h"
 #include "proxy/trace/ignore.h"
 #include "proxy/trace/operation.h"
 #include "proxy/trace/sampling.h"
@@ -164,16 +165,24 @@ static void choose_trace_id(struct sky_trace *trace, struct sky_id ours)
     trace->trace_id = sky_text(trace->trace_hex, SKY_ID_HEX);
 }
 
+/* A route that says how many has a count of its own. */
+static struct sky_sampling_window *window_of(const struct sky_worker *worker,
+                                             struct sky_route_sampling *sampling)
+{
+    bool own = sampling != NULL && sampling->given[SKY_ROUTE_SAMPLING_PER_3_SECONDS];
+    return own ? &sampling->window : worker->sampling;
+}
+
 /* Whether the request is traced: it is reported, or may be in the end. The agents write a constant
  * 1 as the sample of sw8, so a 0 comes from a skystitch that reports only what it keeps. */
-static bool sample(struct sky_trace *trace, struct sky_id ours, int64_t monotonic_us)
+static bool sample(struct sky_trace *trace, struct sky_sampling_window *window, struct sky_id ours,
+                   int64_t monotonic_us)
 {
     struct sky_worker *worker = trace->worker;
     enum sky_sampling_origin origin = !trace->joined          ? SKY_SAMPLING_OURS
                                       : trace->parent.sampled ? SKY_SAMPLING_JOINED
                                                               : SKY_SAMPLING_JOINED_UNSAMPLED;
-    switch (sky_sampling_begin(&trace->tenure->config->agent.sampling, worker->sampling, origin,
-                               ours, monotonic_us)) {
+    switch (sky_sampling_begin(trace->sampling, window, origin, ours, monotonic_us)) {
     case SKY_SAMPLING_REPORT:
         sky_count(&worker->counters,
                   trace->joined ? SKY_COUNT_sampling_joined : SKY_COUNT_sampling_sampled);
@@ -195,7 +204,8 @@ void sky_trace_free(struct sky_trace *trace)
     h2o_mem_clear_pool(&pool);
 }
 
-struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req)
+struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req,
+                                  struct sky_route_sampling *sampling)
 {
     if (ignored(worker, req))
         return NULL;
@@ -209,7 +219,8 @@ struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req)
     trace->received_us = sky_front_received_us(req);
     join(trace, req);
     struct sky_id ours = sky_ids_next(&worker->ids);
-    if (!sample(trace, ours, monotonic_us)) {
+    trace->sampling = sampling != NULL ? &sampling->config : &trace->tenure->config->agent.sampling;
+    if (!sample(trace, window_of(worker, sampling), ours, monotonic_us)) {
         sky_trace_free(trace);
         return NULL;
     }
@@ -347,7 +358,7 @@ static bool is_kept(const struct sky_trace *trace)
     struct sky_counters *counters = &trace->worker->counters;
     /* how long a tunnel is open says nothing of how fast it was made */
     int64_t answered_us = trace->outcome.tunnel ? trace->answered_us : trace->end_us;
-    switch (sky_sampling_end(&trace->tenure->config->agent.sampling, sky_trace_failed(trace),
+    switch (sky_sampling_end(trace->sampling, sky_trace_failed(trace),
                              answered_us - trace->received_us)) {
     case SKY_SAMPLING_KEPT_ERROR:
         sky_count(counters, SKY_COUNT_sampling_kept_error);

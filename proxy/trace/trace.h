@@ -12,6 +12,7 @@
 #include "propagation/text.h"
 #include "proxy/worker.h"
 
+struct sky_route_sampling;
 struct sky_trace;
 
 /* How a request ended, besides its status. */
@@ -25,9 +26,11 @@ struct sky_trace_outcome {
     const char *failure; /* what failed, static text, as "connect timeout"; NULL when nothing */
 };
 
-/* sky_trace_begin: NULL when the request is not to be traced (ignored, or not sampled and nothing
- * could keep it). Reads sw8, sw8-correlation and sw8-x of trusted peers. */
-struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req);
+/* sky_trace_begin: sampling is the route's, NULL for agent.sampling. NULL when the request is not
+ * to be traced (ignored, or not sampled and nothing could keep it). Reads sw8, sw8-correlation and
+ * sw8-x of trusted peers. */
+struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req,
+                                  struct sky_route_sampling *sampling);
 
 /* sky_trace_attempt: fixes a fresh segment id for one attempt at `server` (whose text is what sw8
  * names as the address dialled; borrowed until the end) and returns the lines to write into the

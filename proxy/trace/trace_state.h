@@ -17,12 +17,13 @@ struct sky_trace {
     struct sky_tenure *tenure;        /* held: that of its request, which may be over */
     const struct sky_address *server; /* of the last attempt; NULL when none was made */
 
-    bool joined;               /* parent came with the request */
-    bool undecided;            /* unsampled: reported only if kept */
-    bool skip_analysis;        /* sw8-x: 1 */
-    struct sky_sw8 parent;     /* when joined */
-    struct sky_text trace_id;  /* the parent's, or trace_hex */
-    struct sky_text operation; /* until the helper names the route */
+    const struct sky_sampling_config *sampling; /* the configuration's, or the route's */
+    bool joined;                                /* parent came with the request */
+    bool undecided;                             /* unsampled: reported only if kept */
+    bool skip_analysis;                         /* sw8-x: 1 */
+    struct sky_sw8 parent;                      /* when joined */
+    struct sky_text trace_id;                   /* the parent's, or trace_hex */
+    struct sky_text operation;                  /* until the helper names the route */
     struct sky_text method, url, peer, correlation;
     char trace_hex[SKY_ID_HEX], segment_hex[SKY_ID_HEX];
 

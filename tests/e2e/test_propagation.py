@@ -47,10 +47,15 @@ MALFORMED = {
 
 
 class Setting:
-    def __init__(self, stage: Stage, agent: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, stage: Stage, agent: dict[str, Any] | None = None, routes: list[dict[str, Any]] | None = None
+    ) -> None:
         self.collector = Collector(stage)
         self.origin = Origin(stage)
-        self.proxy = Skystitch(stage, self.origin.address, collector=self.collector, config={"agent": agent or {}})
+        config: dict[str, Any] = {"agent": agent or {}}
+        if routes is not None:
+            config["routes"] = [{"upstream": "app", **route} for route in routes]
+        self.proxy = Skystitch(stage, self.origin.address, collector=self.collector, config=config)
 
     def exchange(self, path: str = "/users/7", **headers: str) -> Exchange:
         """What the app was sent for a request with these headers."""
@@ -85,7 +90,7 @@ def test_the_app_is_told_the_entry(stage: Stage) -> None:
     stitch = exchange.values(b"sw8-stitch")
     assert len(stitch) == 1
     version, channel, t0, flags = stitch[0].split(b";")
-    assert (version, flags) == (b"1", b"s")
+    assert (version, flags) == (b"1", b"spml")  # sampled; processes, meters and log records are asked for
     assert channel.startswith(b"@skystitch-")
     assert int(t0) // 1000 == segment.entry.start_ms
 

@@ -34,7 +34,7 @@ def wait_counted(proxy: Skystitch, **wanted: int) -> None:
 
 def flags(exchange: Exchange) -> bytes:
     (value,) = exchange.values(b"sw8-stitch")
-    return value.split(b";")[3]
+    return value.split(b";")[3].translate(None, b"pml")  # what is asked of processes
 
 
 def test_everything_is_sampled_by_default(stage: Stage) -> None:
@@ -252,3 +252,38 @@ def test_skip_analysis_stands_on_every_span(stage: Stage) -> None:
     assert all(span.skip_analysis for span in segment.spans)
     _, segment = site.get("/users/42", headers={"sw8": sw8(), "sw8-x": "0"})
     assert not any(span.skip_analysis for span in segment.spans)
+
+
+# Of a route.
+
+
+def test_a_route_samples_by_itself(stage: Stage) -> None:
+    """What a route leaves open is as in agent.sampling."""
+    routes = [
+        {"path": "/quiet/", "sampling": {"rate": 0}},
+        {"path": "/silent/", "sampling": {"rate": 0, "keep_errors": False}},
+        {"path": "/", "sampling": {"rate": 1}},
+    ]
+    setting = Setting(stage, sampling(rate=0), routes)
+    assert flags(setting.exchange("/loud")) == b"s"
+    assert flags(setting.exchange("/quiet/fine")) == b""
+    assert setting.exchange("/silent/fine").values(b"sw8-stitch") == []
+    setting.origin.script = FAILED
+    for path in ("/quiet/failed", "/silent/failed"):
+        setting.proxy.get(path)
+    assert {segment.path() for segment in setting.collector.wait(2)} == {"/loud", "/quiet/failed"}
+    wait_counted(setting.proxy, sampled=1, kept_error=1, left=3)
+
+
+def test_a_route_counts_for_itself(stage: Stage) -> None:
+    """Its own per_3_seconds, or all of them together."""
+    routes = [
+        {"path": "/few/", "sampling": {"per_3_seconds": 1}},
+        {"path": "/all/", "sampling": {"per_3_seconds": 0}},
+        {"path": "/", "sampling": {"keep_slower_than": "1h"}},
+    ]
+    setting = Setting(stage, sampling(per_3_seconds=2), routes)
+    until(lambda: time.monotonic() % 3 < 1, "three seconds begin")
+    told = [flags(setting.exchange(path)) for path in ("/few/1", "/few/2", "/all/1", "/all/2", "/all/3")]
+    assert told == [b"s", b"", b"s", b"s", b"s"]
+    assert [flags(setting.exchange(f"/{number}")) for number in range(3)] == [b"s", b"s", b""]

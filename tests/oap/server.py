@@ -76,6 +76,7 @@ class Oap(Process):
     def __init__(self, stage: Stage) -> None:
         self.rest_port, self.grpc_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.grpc_port}"
+        self.rest_address = f"127.0.0.1:{self.rest_port}"
         argv = ["java", "-Xms256m", "-Xmx1g", "-Djava.net.preferIPv4Stack=true"]
         super().__init__(
             stage,
@@ -128,6 +129,36 @@ class Oap(Process):
         query = """query($d: Duration!, $s: ID!) {
             listInstances(duration: $d, serviceId: $s) { name language attributes { name value } } }"""
         return self.ask(query, d=self._last(60), s=self.service_id(service))["listInstances"]
+
+    def latest(self, metric: str, service: str, instance: str) -> float | None:
+        """The metric's newest value, as OAP's pages read it; None when it has none."""
+        query = """query($e: String!, $n: Entity!, $d: Duration!) {
+            execExpression(expression: $e, entity: $n, duration: $d) { error results { values { value } } } }"""
+        entity = {"scope": "ServiceInstance", "serviceName": service, "serviceInstanceName": instance, "normal": True}
+        told = self.ask(query, e=metric, n=entity, d=self._last(10))["execExpression"]
+        assert not told["error"], told
+        values = [value["value"] for result in told["results"] for value in result["values"] if value["value"]]
+        return float(values[-1]) if values else None
+
+    def log_records(self, service: str) -> list[dict[str, Any]]:
+        query = """query($c: LogQueryCondition) { queryLogs(condition: $c) { logs {
+            serviceInstanceName endpointName timestamp content traceId tags { key value } } } }"""
+        condition = {
+            "serviceId": self.service_id(service),
+            "queryDuration": self._last(60),
+            "paging": {"pageNum": 1, "pageSize": 100},
+        }
+        return self.ask(query, c=condition)["queryLogs"]["logs"]
+
+    def events(self, service: str) -> list[dict[str, Any]]:
+        query = """query($c: EventQueryCondition) { queryEvents(condition: $c) { events {
+            uuid source { service serviceInstance } name type message startTime endTime layer } } }"""
+        condition = {
+            "source": {"service": service},
+            "time": self._last(60),
+            "paging": {"pageNum": 1, "pageSize": 100},
+        }
+        return self.ask(query, c=condition)["queryEvents"]["events"]
 
     def trace_ids(self, service: str) -> list[str]:
         query = """query($c: TraceQueryCondition) {

@@ -42,8 +42,10 @@ void bench_on_attempt(void (*hook)(void *arg), void *arg)
     pthread_mutex_unlock(&mutex);
 }
 
-struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req)
+struct sky_trace *sky_trace_begin(struct sky_worker *worker, h2o_req_t *req,
+                                  struct sky_route_sampling *sampling)
 {
+    (void)sampling;
     (void)worker;
     if (h2o_memis(req->path.base, req->path.len, H2O_STRLIT("/untraced")))
         return NULL;

@@ -195,7 +195,7 @@ static const struct mistake {
      "shop.yaml:1:10: routes: \"path\" is missing; accepted: path, host, upstream, static, index, "
      "cache_control, redirect, "
      "return, "
-     "strip_prefix, traced, limits, timeouts, rate_limit, compress, request_buffering, "
+     "strip_prefix, traced, sampling, limits, timeouts, rate_limit, compress, request_buffering, "
      "request_headers, "
      "response_headers\n"},
     {"agent: {\"a\\eb\": 1}\n",

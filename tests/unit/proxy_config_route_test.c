@@ -16,13 +16,21 @@ static const struct {
     {ROUTE("upstream: app, tracd: off"),
      "35: routes.tracd: unknown option; accepted: path, host, upstream, static, index, "
      "cache_control, redirect, return, "
-     "strip_prefix, traced, limits, timeouts, rate_limit, compress, request_buffering, "
+     "strip_prefix, traced, sampling, limits, timeouts, rate_limit, compress, request_buffering, "
      "request_headers, "
      "response_headers; did "
      "you mean "
      "traced?"},
     {ROUTE("upstream: app, traced: maybe"),
      "43: routes.traced: \"maybe\" is not one of the words; accepted: auto, on, off"},
+    {ROUTE("upstream: app, sampling: {rate: 2}"),
+     "52: routes.sampling.rate: \"2\" is too large; accepted: a number with up to six decimals, 0 "
+     "to 1"},
+    {ROUTE("upstream: app, sampling: {every: 2}"),
+     "46: routes.sampling.every: unknown option; accepted: {rate: NUMBER, per_3_seconds: NUMBER, "
+     "keep_errors: on, keep_slower_than: TIME}"},
+    {ROUTE("upstream: app, traced: off, sampling: {rate: 1}"),
+     "58: routes.sampling: is of no use with traced: off"},
     {ROUTE("upstream: app, limits: {body: much}"),
      "50: routes.limits.body: \"much\" is no number with a unit; accepted: bytes, as 512B, 64KiB, "
      "16MiB or 1GiB, 0B to 1TiB"},

@@ -54,6 +54,7 @@ struct sky_h2 {
     uint64_t resets_since_ms;         /* loop time */
     uint32_t resets;
     bool given_up; /* what the client still sends is of no interest */
+    bool attacked; /* nor whether it sees why */
 };
 
 enum sky_h2_state { SKY_H2_HEAD, SKY_H2_BODY, SKY_H2_READY, SKY_H2_RUNNING, SKY_H2_WHOLE };

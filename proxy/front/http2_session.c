@@ -73,10 +73,14 @@ void sky_h2_lost(struct sky_h2 *h2)
 static void end(struct sky_h2 *h2)
 {
     struct sky_conn *conn = h2->conn;
+    bool attacked = h2->attacked;
 
     conn->h2 = NULL;
     sky_h2_destroy(h2);
-    sky_conn_linger(conn);
+    if (attacked) /* reading what still comes would be the most of its cost */
+        sky_conn_close(conn);
+    else
+        sky_conn_linger(conn);
 }
 
 static void log_end(struct sky_h2 *h2, const char *why)
@@ -93,6 +97,7 @@ void sky_h2_give_up(struct sky_h2 *h2, uint32_t error, enum sky_counter counter,
     if (h2->given_up)
         return;
     h2->given_up = true;
+    h2->attacked = error == NGHTTP2_ENHANCE_YOUR_CALM;
     sky_conn_count(h2->conn, counter);
     log_end(h2, why);
     nghttp2_session_terminate_session(h2->session, error);

@@ -16,7 +16,7 @@
 
 /* A head so many times its limit is no mistake of an honest client: RFC 7541 lets one byte stand
  * for a field of 4 KB, and decoding the rest of it would be the attack. */
-#define HEAD_BOMB_FACTOR 4
+#define HEAD_BOMB_FACTOR 2
 
 void sky_h2_set_timer(struct sky_h2_stream *stream, h2o_timeout_t *list, h2o_timeout_cb on_timeout)
 {

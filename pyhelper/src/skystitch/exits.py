@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from skystitch import errors, log, wire
-from skystitch.context import ENTRY_SPAN, Recorder, Scope
+from skystitch.context import ENTRY_SPAN, Recorder, Scope, current
 from skystitch.spans import OpenSpan, place
 
 
@@ -47,31 +47,27 @@ class Call(OpenSpan):
     """One call until end(). While it lasts it is the current scope, so that a library below the one
     that began it adds no span of its own."""
 
-    __slots__ = ("_above", "_over")
+    __slots__ = ("_above",)
 
     def __init__(
         self, above: Scope, recorder: Recorder, span: wire.Span | None, *, is_current: bool = True
     ) -> None:
         """span: None to add none. is_current: False for a call that may end in another context than
         it began in."""
-        super().__init__(recorder, span)
+        # All by hand, as what each call pays for.
+        self._recorder = recorder
+        self._span = span
         self._above = above
-        self._over = False
-        if is_current:
-            self.enter()
+        self._reset = current.set(self) if is_current else None
 
     def below(self) -> tuple[Recorder, int] | None:
         # A thread or task that the library has begun meanwhile keeps this scope.
-        return self._above.below() if self._over else None
+        return self._above.below() if self._reset is None else None
 
     def propagated(self, peer: str) -> dict[str, str]:
         """What the call takes along to peer."""
         span = ENTRY_SPAN if self._span is None else self._span["id"]
         return self._recorder.propagated(span, peer)
-
-    def end(self, error: BaseException | None = None, *, failed: bool = False) -> None:
-        self._over = True
-        super().end(error, failed=failed)
 
 
 def new_span(recorder: Recorder, parent: int, target: Target) -> wire.Span | None:

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from skystitch import exits, log, wire
-from skystitch.context import Recorder, Scope
+from skystitch.context import ENTRY_SPAN, Recorder, Scope, current
 from skystitch.spans import place
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_MAX_PORT = 65535
+# Scheme, host, port and path of a URL (RFC 3986, 3); what stands before an @ is left out.
+_URL = re.compile(
+    r"(https?)://(?:[^/?#\\]*@)?(\[[0-9a-f:.]+\]|[^/?#:@\[\]\\\s]+)(?::([0-9]*))?((?:/[^?#]*)?)(?:[?#]|$)",
+    re.IGNORECASE,
+)
 _CLIENT_ERROR = 400
 _MAX_URL = 2048
 # An app that hands all headers of its request on must not hand on the proxy's word to this app.
@@ -31,16 +37,20 @@ class HttpCall(exits.Call):
         peer: str,
         is_current: bool,
     ) -> None:
-        super().__init__(above, recorder, span, is_current=is_current)
+        self._recorder = recorder
+        self._span = span
+        self._above = above
         #: What goes into a copy of the caller's headers.
-        self.headers = self.propagated(peer)
+        self.headers = recorder.propagated(ENTRY_SPAN if span is None else span["id"], peer)
+        self._reset = current.set(self) if is_current else None
 
     def answered(self, status: object) -> None:
         """The call was answered by this status; anything but a number is none."""
         if not isinstance(status, int):
             self.end()
             return
-        self.tag("http.status_code", str(int(status)))
+        if self._span is not None:
+            self._span["tags"].append(["http.status_code", str(int(status))])
         self.end(failed=status >= _CLIENT_ERROR)
 
 
@@ -51,17 +61,22 @@ class Target:
 
     def __init__(self, method: str, url: str) -> None:
         """Raises ValueError for what is no http URL with a host."""
-        parts = urlsplit(url)
-        host = parts.hostname
-        if parts.scheme not in DEFAULT_PORTS or not host:
+        match = _URL.match(url)
+        if match is None:
             raise ValueError(url)
-        if ":" in host:
-            host = f"[{host}]"
+        scheme, host, port, path = match.groups()
+        if port:
+            if int(port) > _MAX_PORT:
+                raise ValueError(url)
+            shown = f"{host}:{port}"
+        else:
+            port = _DEFAULT_PORTS[scheme.lower()]
+            shown = host
         self.method = method
-        self.peer = f"{host}:{parts.port or DEFAULT_PORTS[parts.scheme]}"
-        self.path = parts.path or "/"
+        self.peer = f"{host.lower()}:{port}"
+        self.path = path or "/"
         # As called, but without what may be secret.
-        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        self.url = f"{scheme}://{shown}{path}"
 
     def described(self, component: int) -> exits.Target:
         tags = [["http.method", self.method], ["http.url", self.url[:_MAX_URL]]]
@@ -97,11 +112,13 @@ def with_headers(headers: Any, added: dict[str, str]) -> Any:
     copied = copy() if copy is not None else dict(headers or {})
     for name in [name for name in copied if is_propagated(name)]:
         del copied[name]
-    copied.update(added)
+    for name, value in added.items():
+        copied[name] = value
     return copied
 
 
 def is_propagated(name: object) -> bool:
     """Whether a header is one of those that a call of ours carries."""
-    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
-    return text.lower() in _PROPAGATED
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    return isinstance(name, str) and name.lower() in _PROPAGATED

@@ -21,6 +21,7 @@ _MAX_ENDPOINT = 150
 _MAX_ADDRESS = 150
 
 _SW8_FIELDS = 8
+_MAX_KNOWN = 512
 _MAX_T0_DIGITS = 18
 _SEPARATORS = (3, 4)  # without and with a mac
 #: What an operation's name has as its method; others are OTHER.
@@ -106,10 +107,10 @@ def parse_sw8(value: str) -> Sw8 | None:
 def exit_sw8(received: Sw8, span: int, operation: str, peer: str) -> str:
     """The sw8 of an outgoing call: ours, with the calling span, the operation of the request that
     is being answered as far as it is known, and the address that is called."""
-    endpoint = base64_text(operation[:_MAX_ENDPOINT]) if operation else received.endpoint
+    endpoint = _encoded(operation[:_MAX_ENDPOINT]) if operation else received.endpoint
     return (
         f"{received.sample}-{received.trace_id}-{received.segment_id}-{span}-{received.service}"
-        f"-{received.instance}-{endpoint}-{base64_text(peer[:_MAX_ADDRESS])}"
+        f"-{received.instance}-{endpoint}-{_encoded(peer[:_MAX_ADDRESS])}"
     )
 
 
@@ -141,6 +142,19 @@ def text_of_base64(value: str) -> str:
         return a2b_base64(value).decode()
     except ValueError:
         return ""
+
+
+# Operations and peers: few, again and again.
+_known_base64: dict[str, str] = {}
+
+
+def _encoded(text: str) -> str:
+    known = _known_base64.get(text)
+    if known is None:
+        if len(_known_base64) >= _MAX_KNOWN:
+            _known_base64.clear()
+        known = _known_base64[text] = base64_text(text)
+    return known
 
 
 def base64_text(text: str) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Callable
 
 from skystitch import errors, http_exits, log
@@ -53,8 +52,9 @@ def _with_trace(request: Any, call: http_exits.HttpCall) -> Any:
     thread. PreparedRequest.copy() would lose a subclass."""
     try:
         headers = http_exits.with_headers(request.headers, call.headers)
-        request = copy.copy(request)
-        request.headers = headers
+        copied = object.__new__(type(request))
+        vars(copied).update(vars(request), headers=headers)
+        return copied
     except Exception:
         log.internal_error("sw_requests")
-    return request
+        return request

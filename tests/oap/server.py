@@ -7,6 +7,7 @@ import datetime
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,13 @@ SPAN = """
     tags { key value } logs { time data { key value } }"""
 
 
-def jars() -> Path:
+def jars(version: str) -> Path:
     """The server's jars, fetched once into build/."""
-    directory = ROOT / "build" / f"oap-{VERSION}"
+    directory = ROOT / "build" / f"oap-{version}"
     if not directory.exists():
         made = directory.with_suffix(".part")
         shutil.rmtree(made, ignore_errors=True)
-        pom = ["-f", HERE / "pom.xml", f"-Doap.version={VERSION}"]
+        pom = ["-f", HERE / "pom.xml", f"-Doap.version={version}"]
         copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={made}"]
         subprocess.run(["mvn", "-q", "-B", "-ntp", *pom, *copy], check=True, stdin=subprocess.DEVNULL)
         made.rename(directory)
@@ -73,17 +74,25 @@ def _span(answer: dict[str, Any]) -> Span:
 
 
 class Oap(Process):
-    def __init__(self, stage: Stage) -> None:
+    """kill and start keep nothing but the ports."""
+
+    def __init__(
+        self, stage: Stage, *, name: str = "oap", version: str = VERSION, env: Mapping[str, str] | None = None
+    ) -> None:
+        """With SW_RECEIVER_GRPC_PORT in env, that port is for agents, secured as env says."""
         self.rest_port, self.grpc_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.grpc_port}"
         self.rest_address = f"127.0.0.1:{self.rest_port}"
         argv = ["java", "-Xms256m", "-Xmx1g", "-Djava.net.preferIPv4Stack=true"]
         super().__init__(
             stage,
-            "oap",
-            [*argv, "-cp", f"{HERE / 'conf'}:{jars()}/*", MAIN],
-            {"SW_CORE_REST_PORT": str(self.rest_port), "SW_CORE_GRPC_PORT": str(self.grpc_port)},
+            name,
+            [*argv, "-cp", f"{HERE / 'conf'}:{jars(version)}/*", MAIN],
+            {"SW_CORE_REST_PORT": str(self.rest_port), "SW_CORE_GRPC_PORT": str(self.grpc_port), **(env or {})},
         )
+        self.start()
+
+    def start(self) -> None:
         self.spawn()
         self.ready(self._answers, timeout=120)
 

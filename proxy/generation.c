@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reporter/log.h"
+
 /* What the checks have found out of a server that stays. */
 static void inherit_health(struct sky_roster *roster, struct sky_roster *from)
 {
@@ -19,8 +21,14 @@ static bool make_roster(struct sky_generation *generation, size_t index,
     const struct sky_upstream_config *upstream = &generation->config->upstreams[index];
     struct sky_roster *roster = sky_roster_new(upstream, generation->config->workers + 1);
 
-    if (roster == NULL)
+    if (roster == NULL) {
+        sky_log(SKY_LOG_ERROR, "memory is out");
         return false;
+    }
+    if (!sky_roster_open_tls(roster)) {
+        sky_roster_destroy(roster);
+        return false;
+    }
     for (size_t i = 0; former != NULL && i < former->fleet.count; ++i)
         if (strcmp(former->config->upstreams[i].name, upstream->name) == 0)
             inherit_health(roster, former->fleet.rosters[i]);

@@ -22,8 +22,8 @@ struct sky_generation {
 
 /* sky_generation_new: takes the configuration over. The caller has the first use of it. former:
  * whose place it takes, or NULL. same: for each upstream, the index of the one in former that is
- * equal and goes on, or SKY_GENERATION_NEW. NULL when memory is out; the configuration is gone
- * then. */
+ * equal and goes on, or SKY_GENERATION_NEW. NULL after a log line: memory is out, or a file of an
+ * upstream cannot be read; the configuration is gone then. */
 struct sky_generation *sky_generation_new(struct sky_config *config, struct sky_generation *former,
                                           const size_t *same);
 

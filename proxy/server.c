@@ -18,6 +18,7 @@
 
 #include "proxy/access/access_log.h"
 #include "proxy/admin/admin_listener.h"
+#include "proxy/back/back_tls.h"
 #include "proxy/back/check.h"
 #include "proxy/config/config_reporter.h"
 #include "proxy/exchange/exchange.h"
@@ -247,7 +248,10 @@ int sky_server_check(const struct sky_config *config)
     if (config->reporter.spool.path[0] != '\0' &&
         !sky_spool_folder_check(config->reporter.spool.path, error, sizeof(error)))
         sky_log(SKY_LOG_WARN, "reporter.spool.path: %s", error);
-    return sky_listener_set_check(config) == 0 ? 0 : 2;
+    bool sound = sky_listener_set_check(config) == 0;
+    for (size_t i = 0; i < config->upstream_count; ++i)
+        sound &= sky_back_tls_check(&config->upstreams[i]);
+    return sound ? 0 : 2;
 }
 
 static int make_workers(struct sky_server *server)
@@ -368,6 +372,8 @@ int sky_server_run(struct sky_config *config, int argc, char **argv, char **envi
     raise_descriptor_limit();
     int signal_fd = block_signals();
     struct sky_generation *generation = sky_generation_new(config, NULL, NULL);
+    if (generation == NULL)
+        return 1;
     struct sky_server server = {.generation = generation,
                                 .first = sky_generation_hold(generation),
                                 .config = config,

@@ -2,13 +2,15 @@
 /* Connecting to a server.
  *
  * Happy path: start -> [name looked up] -> connect -> [writable] -> done(connection). A literal
- * address or a unix path needs no lookup, a unix socket is connected at once. Answers of the name
- * service are believed for a second; dials that need one share it.
+ * address or a unix path needs no lookup, a unix socket is connected at once. With TLS, the
+ * handshake comes before done, within timeouts.connect. Answers of the name service are believed
+ * for a second; dials that need one share it.
  *
  * Failures:
  * - name not resolved: RESOLVE, unless an earlier answer is at hand.
  * - one address fails: the next one of the name is tried, then the last reason is given.
  * - unix backlog full (EAGAIN): the dial queues; the first of the queue is tried every 5 ms.
+ * - no TLS: the reason, and no other address is tried.
  * - timeouts.connect has passed: BACKLOG_FULL from the queue, else CONNECT_TIMEOUT. */
 #include "proxy/back/dial.h"
 
@@ -19,6 +21,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "proxy/back/back_tls.h"
 #include "reporter/log.h"
 
 #define RESOLVED_FOR_MS 1000
@@ -27,6 +30,7 @@
 #define LOOKUP_PATIENCE_MS 500
 
 static void connect_next(struct sky_dial *dial);
+static void start_handshake(struct sky_dial *dial);
 
 static void finish(struct sky_dial *dial, struct sky_upstream_conn *conn, enum sky_failure failure)
 {
@@ -67,6 +71,78 @@ static void give_up(struct sky_dial *dial)
     finish(dial, NULL, failure_of(dial->error));
 }
 
+/* --- TLS --- */
+
+static void free_handshake(struct sky_dial *dial)
+{
+    SSL_free(dial->ssl);
+    dial->ssl = NULL;
+    h2o_socket_close(dial->sock);
+    dial->sock = NULL;
+}
+
+/* Another address of the name has the same certificate: none is tried. */
+static void fail_handshake(struct sky_dial *dial, enum sky_failure failure, const char *detail)
+{
+    static struct sky_log_limit limit;
+
+    sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s: no TLS with %s: %s",
+                    dial->server->upstream->config->name, dial->server->member->label, detail);
+    free_handshake(dial);
+    finish(dial, NULL, failure);
+}
+
+static void end_handshake(struct sky_dial *dial)
+{
+    struct sky_counters *counters = dial->server->upstream->counters;
+    h2o_socket_t *sock = dial->sock;
+    SSL *ssl = dial->ssl;
+
+    sky_count(counters, SSL_session_reused(ssl) ? SKY_COUNT_upstream_tls_resumed
+                                                : SKY_COUNT_upstream_tls_full);
+    dial->sock = NULL;
+    dial->ssl = NULL;
+    struct sky_upstream_conn *conn = sky_upstream_adopt(dial->server, sock);
+    sky_back_tls_adopt(conn, ssl);
+    finish(dial, conn, SKY_FAILURE_NONE);
+}
+
+static void on_handshake(h2o_socket_t *sock, const char *err)
+{
+    struct sky_dial *dial = sock->data;
+    enum sky_failure failure;
+    const char *detail;
+
+    (void)err; /* DONT_READ: OpenSSL meets it */
+    switch (sky_back_tls_handshake(dial->ssl, &failure, &detail)) {
+    case SKY_BACK_TLS_DONE:
+        end_handshake(dial);
+        break;
+    case SKY_BACK_TLS_READ:
+        if (!h2o_socket_is_reading(sock))
+            h2o_socket_read_start(sock, on_handshake);
+        break;
+    case SKY_BACK_TLS_WRITE:
+        if (!h2o_socket_is_writing(sock))
+            h2o_socket_notify_write(sock, on_handshake);
+        break;
+    case SKY_BACK_TLS_FAILED:
+        fail_handshake(dial, failure, detail);
+        break;
+    }
+}
+
+static void start_handshake(struct sky_dial *dial)
+{
+    dial->ssl = sky_back_tls_new(dial->server, dial->sock);
+    if (dial->ssl == NULL)
+        fail_handshake(dial, SKY_FAILURE_TLS_HANDSHAKE, "memory is out");
+    else
+        on_handshake(dial->sock, NULL);
+}
+
+/* --- connecting --- */
+
 /* The address that worked is the first to be tried by the next dial. */
 static void succeed(struct sky_dial *dial)
 {
@@ -79,8 +155,12 @@ static void succeed(struct sky_dial *dial)
         server->addresses[used] = server->addresses[0];
         server->addresses[0] = worked;
     }
-    dial->sock = NULL;
     sky_count(server->upstream->counters, SKY_COUNT_upstream_connects);
+    if (server->upstream->roster->tls != NULL) {
+        start_handshake(dial);
+        return;
+    }
+    dial->sock = NULL;
     finish(dial, sky_upstream_adopt(server, sock), SKY_FAILURE_NONE);
 }
 
@@ -272,10 +352,8 @@ void sky_dial_cancel(struct sky_dial *dial)
     h2o_timeout_unlink(&dial->deadline);
     if (h2o_linklist_is_linked(&dial->waiting))
         h2o_linklist_unlink(&dial->waiting);
-    if (dial->sock != NULL) {
-        h2o_socket_close(dial->sock);
-        dial->sock = NULL;
-    }
+    if (dial->sock != NULL)
+        free_handshake(dial);
 }
 
 /* Not by the name service (RFC 6761, 6.3), and both: who listens on localhost may mean either. */

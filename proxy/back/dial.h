@@ -22,7 +22,8 @@ struct sky_dial {
     h2o_timeout_entry_t deadline;
     h2o_linklist_t waiting; /* of the server's unresolved or backlogged */
     bool backlogged;
-    h2o_socket_t *sock; /* connecting */
+    h2o_socket_t *sock; /* connecting, or shaking hands */
+    SSL *ssl;           /* of the handshake; NULL: none */
     size_t next_address;
     int error; /* of the last address that failed */
 };

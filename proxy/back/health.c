@@ -34,6 +34,12 @@ static bool counts(enum sky_failure failure)
     case SKY_FAILURE_DENIED:
     case SKY_FAILURE_UNREACHABLE:
     case SKY_FAILURE_CONNECT_TIMEOUT:
+    case SKY_FAILURE_TLS_EXPIRED:
+    case SKY_FAILURE_TLS_UNKNOWN_CA:
+    case SKY_FAILURE_TLS_NAME:
+    case SKY_FAILURE_TLS_CERTIFICATE:
+    case SKY_FAILURE_TLS_REFUSED:
+    case SKY_FAILURE_TLS_HANDSHAKE:
     case SKY_FAILURE_RESPONSE_TIMEOUT:
     case SKY_FAILURE_CLOSED:
         return true;

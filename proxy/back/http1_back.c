@@ -14,6 +14,7 @@
  *   bytes after the answer         it passes; the socket is closed
  *   owner takes nothing            above 64 KiB reading stops until it does */
 #include "proxy/back/http1_back.h"
+#include "proxy/back/back_tls.h"
 #include "proxy/back/recycle.h"
 
 #include <assert.h>
@@ -90,6 +91,16 @@ static bool body_follows(const struct sky_back *back)
     return back->events->wrote != NULL && !back->body_ended;
 }
 
+static void skip(h2o_iovec_t bufs[2], size_t bytes)
+{
+    for (int i = 0; i < 2; ++i) {
+        size_t step = bytes < bufs[i].len ? bytes : bufs[i].len;
+        bufs[i].base += step;
+        bufs[i].len -= step;
+        bytes -= step;
+    }
+}
+
 static void on_written(h2o_socket_t *sock, const char *err)
 {
     struct sky_back *back = ((struct sky_upstream_conn *)sock->data)->owner;
@@ -101,13 +112,7 @@ static void on_written(h2o_socket_t *sock, const char *err)
     }
     if (!back->paused)
         restart_clock(back);
-    for (int i = 0; i < 2; ++i) {
-        size_t step =
-            back->sending_bytes < back->unsent[i].len ? back->sending_bytes : back->unsent[i].len;
-        back->unsent[i].base += step;
-        back->unsent[i].len -= step;
-        back->sending_bytes -= step;
-    }
+    skip(back->unsent, back->sending_bytes);
     if (back->unsent[0].len + back->unsent[1].len != 0)
         write_more(back);
     else if (body_follows(back))
@@ -116,11 +121,38 @@ static void on_written(h2o_socket_t *sock, const char *err)
         back->events->sent(back);
 }
 
+/* As h2o_socket_write, and its end. */
+static void on_tls_writable(h2o_socket_t *sock, const char *err)
+{
+    struct sky_upstream_conn *conn = sock->data;
+    struct sky_back *back = conn->owner;
+    h2o_iovec_t rest[2] = {back->unsent[0], back->unsent[1]};
+    size_t total = 0;
+    ssize_t sent = -1;
+
+    while (err == NULL && total < WRITE_PIECE_BYTES && rest[0].len + rest[1].len != 0 &&
+           (sent = sky_back_tls_send(conn, rest, 2)) > 0) {
+        total += (size_t)sent;
+        skip(rest, (size_t)sent);
+    }
+    if (total == 0 && err == NULL && errno == EAGAIN) {
+        h2o_socket_notify_write(sock, on_tls_writable);
+        return;
+    }
+    back->sending_bytes = total;
+    on_written(sock, total != 0 ? NULL : h2o_socket_error_io);
+}
+
 static void write_more(struct sky_back *back)
 {
     h2o_iovec_t bufs[2];
     size_t count = 0, room = WRITE_PIECE_BYTES;
 
+    back->writing = true;
+    if (back->conn->ssl != NULL) {
+        h2o_socket_notify_write(back->conn->sock, on_tls_writable);
+        return;
+    }
     for (int i = 0; i < 2; ++i) {
         size_t len = back->unsent[i].len < room ? back->unsent[i].len : room;
         if (len != 0)
@@ -128,23 +160,32 @@ static void write_more(struct sky_back *back)
         room -= len;
     }
     back->sending_bytes = WRITE_PIECE_BYTES - room;
-    back->writing = true;
     h2o_socket_write(back->conn->sock, bufs, count, on_written);
 }
 
-/* One system call; what it does not take is left to the loop. */
+/* One system call, or one record. */
+static ssize_t write_once(const struct sky_back *back, h2o_iovec_t bufs[2])
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)bufs, .msg_iovlen = 2};
+    int fd = h2o_socket_get_fd(back->conn->sock);
+    ssize_t written;
+
+    if (back->conn->ssl != NULL)
+        return sky_back_tls_send(back->conn, bufs, 2);
+    do
+        written = bufs[1].len != 0 ? sendmsg(fd, &message, MSG_NOSIGNAL)
+                                   : send(fd, bufs[0].base, bufs[0].len, MSG_NOSIGNAL);
+    while (written == -1 && errno == EINTR);
+    return written;
+}
+
+/* What the first call does not take is left to the loop. */
 static void write_now(struct sky_back *back, h2o_mem_pool_t *pool, struct sky_text head,
                       h2o_iovec_t body)
 {
     h2o_iovec_t bufs[2] = {h2o_iovec_init(head.base, head.len), body};
-    struct msghdr message = {.msg_iov = (struct iovec *)bufs, .msg_iovlen = body.len != 0 ? 2 : 1};
-    int fd = h2o_socket_get_fd(back->conn->sock);
-    ssize_t written;
+    ssize_t written = write_once(back, bufs);
 
-    do
-        written = body.len != 0 ? sendmsg(fd, &message, MSG_NOSIGNAL)
-                                : send(fd, head.base, head.len, MSG_NOSIGNAL);
-    while (written == -1 && errno == EINTR);
     if (written == -1 && errno != EAGAIN) {
         back->unwritten = back->broken = back->unusable = true;
         return;
@@ -260,6 +301,8 @@ static ssize_t receive(struct sky_back *back, h2o_iovec_t room)
 {
     ssize_t got;
 
+    if (back->conn->ssl != NULL)
+        return sky_back_tls_receive(back->conn, room.base, room.len);
     do
         got = recv(h2o_socket_get_fd(back->conn->sock), room.base, room.len, 0);
     while (got == -1 && errno == EINTR);
@@ -385,7 +428,8 @@ static void on_head_readable(struct sky_upstream_conn *conn)
     if (got == -1 && errno == EAGAIN)
         return;
     if (got <= 0) {
-        fail(back, SKY_FAILURE_CLOSED);
+        bool refused = got == -1 && errno == EPROTO; /* as for want of our certificate */
+        fail(back, refused ? SKY_FAILURE_TLS_REFUSED : SKY_FAILURE_CLOSED);
         back->events->progress(back);
         return;
     }

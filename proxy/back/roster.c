@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/back/roster.h"
 
+#include "proxy/back/back_tls.h"
+#include "proxy/config/config_upstream.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,29 +70,17 @@ void sky_roster_destroy(struct sky_roster *roster)
         sky_member_release(roster->members[i]);
     free(roster->members);
     free(roster->workers);
+    SSL_CTX_free(roster->tls);
     pthread_mutex_destroy(&roster->mutex);
     free(roster);
 }
 
-bool sky_fleet_init(struct sky_fleet *fleet, const struct sky_upstream_config *upstreams,
-                    size_t count, size_t worker_count)
+bool sky_roster_open_tls(struct sky_roster *roster)
 {
-    *fleet = (struct sky_fleet){.rosters = calloc(count, sizeof(struct sky_roster *))};
-    for (; fleet->rosters != NULL && fleet->count < count; ++fleet->count) {
-        struct sky_roster *roster = sky_roster_new(&upstreams[fleet->count], worker_count);
-        if (roster == NULL)
-            return false;
-        fleet->rosters[fleet->count] = roster;
-    }
-    return fleet->rosters != NULL;
-}
-
-void sky_fleet_fini(struct sky_fleet *fleet)
-{
-    for (size_t i = 0; i < fleet->count; ++i)
-        sky_roster_destroy(fleet->rosters[i]);
-    free(fleet->rosters);
-    *fleet = (struct sky_fleet){0};
+    if (!sky_config_upstream_tls(roster->config))
+        return true;
+    roster->tls = sky_back_tls_context(roster->config);
+    return roster->tls != NULL;
 }
 
 struct sky_member **sky_roster_copy(struct sky_roster *roster, size_t *count, uint64_t *version)

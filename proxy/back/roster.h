@@ -8,6 +8,7 @@
 #define SKY_PROXY_BACK_ROSTER_H
 
 #include <h2o.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -44,6 +45,7 @@ struct sky_roster_worker {
 struct sky_roster {
     const struct sky_upstream_config *config;
     size_t worker_count;
+    SSL_CTX *tls;                /* of the servers; NULL: they are plain */
     bool limited;                /* a server has max_connections */
     _Atomic uint64_t version;    /* of the list */
     _Atomic uint32_t waiting;    /* requests of all workers */
@@ -57,6 +59,10 @@ struct sky_roster {
  * worker, and one for whoever else uses them. NULL when memory is out. */
 struct sky_roster *sky_roster_new(const struct sky_upstream_config *config, size_t worker_count);
 
+/* sky_roster_open_tls: reads the files of the servers' TLS, if they speak it; false after a log
+ * line. Before workers use the roster. */
+bool sky_roster_open_tls(struct sky_roster *roster);
+
 /* sky_roster_destroy: when no worker uses it any more. NULL is harmless. */
 void sky_roster_destroy(struct sky_roster *roster);
 
@@ -65,12 +71,6 @@ struct sky_fleet {
     struct sky_roster **rosters;
     size_t count;
 };
-
-/* sky_fleet_init: those of the upstreams, which are borrowed; false when memory is out.
- * sky_fleet_fini: when no worker uses them any more; harmless on a zeroed fleet. */
-bool sky_fleet_init(struct sky_fleet *fleet, const struct sky_upstream_config *upstreams,
-                    size_t count, size_t worker_count);
-void sky_fleet_fini(struct sky_fleet *fleet);
 
 /* sky_roster_copy: the present list, each member held for the caller; *version is its version. The
  * array is heap. */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "proxy/back/back_tls.h"
 #include "proxy/back/dial.h"
 #include "proxy/back/turn.h"
 
@@ -36,6 +37,7 @@ static void server_destroy(struct sky_upstream_server *server)
         sky_upstream_close(
             H2O_STRUCT_FROM_MEMBER(struct sky_upstream_conn, idle, server->idle.next));
     sky_dial_fini_server(server);
+    SSL_SESSION_free(server->session);
     sky_member_release(server->member);
     free(server);
 }
@@ -152,7 +154,8 @@ void sky_upstream_give_back(struct sky_upstream_conn *conn)
     conn->on_readable = NULL;
     conn->owner = NULL;
     conn->reused = true;
-    if (conn->once || server->upstream->retired || server->idle_count == SKY_UPSTREAM_MAX_IDLE) {
+    if (conn->once || server->upstream->retired || server->idle_count == SKY_UPSTREAM_MAX_IDLE ||
+        (conn->ssl != NULL && !sky_back_tls_is_clean(conn))) {
         sky_upstream_close(conn);
         return;
     }
@@ -170,12 +173,16 @@ void sky_upstream_stop_reading(struct sky_upstream_conn *conn)
 void sky_upstream_resume_reading(struct sky_upstream_conn *conn)
 {
     h2o_socket_read_start(conn->sock, on_event);
+    if (conn->ssl != NULL)
+        sky_back_tls_resume(conn);
 }
 
 void sky_upstream_close(struct sky_upstream_conn *conn)
 {
     if (h2o_linklist_is_linked(&conn->idle))
         leave_idle(conn);
+    if (conn->ssl != NULL)
+        sky_back_tls_close(conn);
     h2o_socket_close(conn->sock);
     free(conn);
 }

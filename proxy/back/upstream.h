@@ -45,6 +45,8 @@ struct sky_upstream_server {
     uint32_t fails;
     uint64_t fails_since_ms; /* loop time, as that of the share */
 
+    SSL_SESSION *session; /* back_tls.c: of the last connection, NULL: none */
+
     /* dial.c */
     struct sky_upstream_address
         addresses[SKY_UPSTREAM_MAX_ADDRESSES]; /* the last that worked first */
@@ -87,8 +89,10 @@ struct sky_upstream {
 struct sky_upstream_conn {
     h2o_socket_t *sock;
     struct sky_upstream_server *server;
-    bool reused; /* it has carried an answer before */
-    bool once;   /* it carries no more than one */
+    bool reused;                /* it has carried an answer before */
+    bool once;                  /* it carries no more than one */
+    SSL *ssl;                   /* NULL: plain; else read and written by back_tls.h */
+    h2o_timeout_entry_t reader; /* back_tls.c */
     uint64_t idle_since_ms;
     h2o_linklist_t idle;
     h2o_timeout_entry_t idle_timer;

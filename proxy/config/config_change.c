@@ -6,6 +6,7 @@
 
 #include "proxy/config/config_option.h"
 #include "proxy/config/config_print.h"
+#include "proxy/config/config_upstream.h"
 
 /* Options and sections. What is made of them lives as long as the process: threads, the reporter
  * with what it holds, the helpers' channel, and the names under which segments are reported. */
@@ -76,7 +77,9 @@ size_t *sky_config_same_upstreams(const struct sky_config *running, const struct
     for (size_t i = 0; same != NULL && i < next->upstream_count; i++) {
         const char *name = next->upstreams[i].name;
         same[i] = SIZE_MAX;
-        for (size_t k = 0; same_times && k < running->upstream_count; k++)
+        /* the files of TLS may be others now */
+        bool same_files = !sky_config_upstream_tls(&next->upstreams[i]);
+        for (size_t k = 0; same_times && same_files && k < running->upstream_count; k++)
             if (strcmp(running->upstreams[k].name, name) == 0 &&
                 json_equal(json_object_get(json_object_get(before, "upstreams"), name),
                            json_object_get(json_object_get(after, "upstreams"), name)) != 0)

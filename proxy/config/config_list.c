@@ -89,20 +89,27 @@ const char *sky_config_add_upstream(struct sky_config *config, const char *name,
     return NULL;
 }
 
-/* Takes `uwsgi://` or `http://` off the address: it is what all servers of the upstream speak. */
+/* Takes a scheme off the address: it is what all servers of the upstream speak. */
 static const char *take_scheme(struct sky_upstream_config *upstream, const char **address)
 {
     static const struct {
         const char *text;
         enum sky_upstream_protocol protocol;
-    } schemes[] = {{"http://", SKY_UPSTREAM_HTTP}, {"uwsgi://", SKY_UPSTREAM_UWSGI}};
+        enum sky_switch tls;
+    } schemes[] = {{"http://", SKY_UPSTREAM_HTTP, SKY_SWITCH_AUTO},
+                   {"https://", SKY_UPSTREAM_HTTP, SKY_SWITCH_ON},
+                   {"uwsgi://", SKY_UPSTREAM_UWSGI, SKY_SWITCH_AUTO}};
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         size_t len = strlen(schemes[i].text);
+        bool tls = schemes[i].tls == SKY_SWITCH_ON;
         if (strncmp(*address, schemes[i].text, len) != 0)
             continue;
-        if (upstream->server_count != 0 && upstream->protocol != schemes[i].protocol)
+        if (upstream->server_count != 0 && (upstream->protocol != schemes[i].protocol ||
+                                            (upstream->tls.enabled == SKY_SWITCH_ON) != tls))
             return "speaks another protocol than the servers before it";
         upstream->protocol = schemes[i].protocol;
+        if (tls)
+            upstream->tls.enabled = SKY_SWITCH_ON;
         *address += len;
         break;
     }

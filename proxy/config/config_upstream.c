@@ -223,6 +223,14 @@ void sky_config_read_upstream(struct sky_upstream_config *upstream, struct sky_y
         read_servers(upstream, yaml, servers, path);
 }
 
+bool sky_config_upstream_tls(const struct sky_upstream_config *upstream)
+{
+    if (upstream->tls.enabled != SKY_SWITCH_AUTO)
+        return upstream->tls.enabled == SKY_SWITCH_ON;
+    return upstream->tls.ca[0] != '\0' || upstream->tls.server_name[0] != '\0' ||
+           upstream->tls.certificate[0] != '\0' || !upstream->tls.verify;
+}
+
 /* --- writing --- */
 
 static json_t *server_tree(const struct sky_server_config *server)

@@ -21,6 +21,9 @@ void sky_config_upstream_fini(struct sky_upstream_config *upstream);
 void sky_config_read_upstream(struct sky_upstream_config *upstream, struct sky_yaml *yaml,
                               const yaml_node_t *node, const char *path);
 
+/* sky_config_upstream_tls: whether its servers speak TLS. */
+bool sky_config_upstream_tls(const struct sky_upstream_config *upstream);
+
 /* sky_config_upstream_tree: all of it but the name, as the file would say it. A new reference. */
 json_t *sky_config_upstream_tree(const struct sky_upstream_config *upstream);
 

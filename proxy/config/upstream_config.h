@@ -44,6 +44,11 @@ struct sky_upstream_config {
         uint32_t rise, fall;
         struct sky_statuses status; /* of a sound answer */
     } health_check;
+    struct {
+        enum sky_switch enabled; /* auto: once another of these is set */
+        char *ca, *server_name, *certificate, *key;
+        bool verify;
+    } tls;
 };
 
 #endif

@@ -128,9 +128,7 @@ static bool try_reload(struct sky_server *server)
     size_t *same = sky_config_same_upstreams(server->config, config);
     struct sky_generation *generation = sky_generation_new(config, server->generation, same);
     free(same);
-    if (generation == NULL)
-        sky_log(SKY_LOG_ERROR, "reload: memory is out");
-    else if (open_all(server, config, &listeners, &log)) {
+    if (generation != NULL && open_all(server, config, &listeners, &log)) {
         take_over(server, generation, &listeners, log);
         return true;
     }

@@ -9,7 +9,8 @@ from harness.pki import Pair, Pki
 from harness.process import Process, Stage, free_port, until
 from harness.raw import RawClient
 from harness.site import Site
-from harness.skystitch import Skystitch
+from harness.skystitch import Skystitch, run
+from harness.tls_origin import TlsOrigin
 from harness.uvicorn import Uvicorn
 from harness.uwsgi import Uwsgi
 
@@ -30,8 +31,10 @@ __all__ = [
     "Skystitch",
     "Span",
     "Stage",
+    "TlsOrigin",
     "Uvicorn",
     "Uwsgi",
     "free_port",
+    "run",
     "until",
 ]

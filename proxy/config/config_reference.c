@@ -13,14 +13,16 @@
 #include "proxy/config/config_upstream.h"
 
 /* The lines of the files in reference/ (cmake/EmbedText.cmake). */
-extern const char *const sky_reference_head[],
-    *const sky_reference_options[], *const sky_reference_upstreams[],
-                                        *const sky_reference_tls[],
-                                            *const sky_reference_routes[],
-                                                *const sky_reference_environment[],
-                                                    *const sky_reference_access_log[],
-                                                        *const sky_reference_admin[],
-                                                            *const sky_reference_metrics[];
+extern const char *const sky_reference_head[];
+extern const char *const sky_reference_options[];
+extern const char *const sky_reference_upstreams[];
+extern const char *const sky_reference_tls[];
+extern const char *const sky_reference_routes[];
+extern const char *const sky_reference_environment[];
+extern const char *const sky_reference_access_log[];
+extern const char *const sky_reference_admin[];
+extern const char *const sky_reference_spool[];
+extern const char *const sky_reference_metrics[];
 
 /* A cell of a Markdown table: a bar would end it. */
 static void put_cell(const char *text, FILE *out)
@@ -94,7 +96,8 @@ void sky_config_write_reference(FILE *out)
 {
     static const char *const *const sections[] = {
         sky_reference_upstreams,   sky_reference_tls,        sky_reference_routes,
-        sky_reference_environment, sky_reference_access_log, sky_reference_admin,
+        sky_reference_environment, sky_reference_access_log, sky_reference_spool,
+        sky_reference_admin,
     };
     write_text(sky_reference_head, out);
     fputs("```\n", out);

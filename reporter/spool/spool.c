@@ -247,6 +247,23 @@ static void return_pending_locked(struct sky_spool *spool)
     spool->own.is_wake_due = true;
 }
 
+/* The next chunk; false when there is none, or none before *until_ms. */
+static bool fetch_locked(struct sky_spool *spool, int64_t now, int64_t *until_ms)
+{
+    if (spool->own.store.records == 0) {
+        if (spool->shared.pending.count == 0)
+            return false;
+        return_pending_locked(spool);
+        return true;
+    }
+    if (now < spool->own.next_read_ms) {
+        *until_ms = spool->own.next_read_ms;
+        return false;
+    }
+    read_locked(spool);
+    return true;
+}
+
 /* What is due is done, one thing; returns false when nothing is, with the time of what will be. */
 static bool work_locked(struct sky_spool *spool, int64_t *until_ms)
 {
@@ -271,18 +288,9 @@ static bool work_locked(struct sky_spool *spool, int64_t *until_ms)
         settle_locked(spool);
         return true;
     }
-    bool is_wanted = !is_stopping && spool->shared.is_wanted && spool->shared.chunk.count == 0;
-    if (is_wanted && spool->own.store.records == 0 && spool->shared.pending.count > 0) {
-        return_pending_locked(spool);
+    if (!is_stopping && spool->shared.is_wanted && spool->shared.chunk.count == 0 &&
+        fetch_locked(spool, now, until_ms))
         return true;
-    }
-    if (is_wanted && spool->own.store.records > 0) {
-        if (now >= spool->own.next_read_ms) {
-            read_locked(spool);
-            return true;
-        }
-        *until_ms = spool->own.next_read_ms;
-    }
     bool syncs = spool->settings.sync == SKY_SPOOL_SYNC_INTERVAL && spool->own.is_dirty;
     if (syncs && now >= spool->own.next_sync_ms) {
         sync_locked(spool);

@@ -303,7 +303,10 @@ static int read_file(struct sky_store *store, struct sky_store_file *file, size_
                 error = take_record(&record, packets);
             else
                 store->dropped_unreadable++; /* a later version's */
-            count_read(store, file);
+            if (error == 0)
+                count_read(store, file);
+            else
+                sky_spool_reader_close(&store->reader); /* to be read again */
             break;
         case SKY_SPOOL_READ_FAILED:
             error = errno;

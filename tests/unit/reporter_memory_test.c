@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every allocation of the reporter's own code fails once: nothing crashes, leaks or half-happens.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -10,12 +11,15 @@
 
 #include <cmocka.h>
 
+#include "reporter/gzip.h"
 #include "reporter/identity.h"
 #include "reporter/local.h"
 #include "reporter/log.h"
 #include "reporter/segment_json.h"
+#include "reporter/spool/store.h"
 #include "reporter/transport.h"
 #include "tests/unit/fake_transport.h"
+#include "tests/unit/numbered_packet.h"
 
 /* The linker sends the allocations of our libraries here (--wrap); those of others stay as they
  * are. */
@@ -136,6 +140,7 @@ static const struct sky_reporter_options options = {.backends = backends,
                                                     .batch_bytes = 1u << 16,
                                                     .batch_interval_ms = 1000,
                                                     .heartbeat_ms = 30000,
+                                                    .spool = {.path = "/nonexistent"},
                                                     .local_enabled = true,
                                                     .local_bytes = 1u << 20};
 
@@ -169,6 +174,66 @@ static void test_reporter(void **state)
 {
     (void)state;
     assert_true(each_allocation_fails(make_reporter) > 8);
+}
+
+/* In a folder of its own: three packets are written and read back, or none is lost. */
+static bool use_store(void)
+{
+    char folder[] = "/tmp/skystitch-memory-XXXXXX", command[100], error[200];
+    struct sky_store store;
+    struct sky_page_legacy legacy;
+    struct sky_packets packets = {0};
+    uint64_t position = 0;
+
+    int calls_left = calls_until_failure;
+    calls_until_failure = -1;
+    assert_non_null(mkdtemp(folder));
+    for (uint32_t i = 0; i < 3; i++)
+        sky_packets_add(&packets, numbered_packet(i, 100));
+    calls_until_failure = calls_left;
+    bool is_open = sky_store_open(&store, folder, 1 << 20, 2, &legacy, error, sizeof(error));
+    if (is_open) {
+        int status = sky_store_write(&store, &packets);
+        assert_true(status == 0 || packets.count > 0);
+        status = sky_store_read(&store, 1 << 20, &packets, &position);
+        assert_true(status == 0 || status == ENOMEM);
+        assert_int_equal(packets.count + store.records, 3);
+        sky_store_close(&store);
+        sky_page_destroy(store.page);
+    }
+    bool is_done = is_open && packets.count == 3;
+    sky_packets_free(&packets);
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+    return is_done;
+}
+
+static void test_store(void **state)
+{
+    (void)state;
+    assert_true(each_allocation_fails(use_store) > 5);
+}
+
+static bool compress(void)
+{
+    struct sky_packets packets = {0}, compressed = {0};
+    int calls_left = calls_until_failure;
+
+    calls_until_failure = -1;
+    for (uint32_t i = 0; i < 3; i++)
+        sky_packets_add(&packets, numbered_packet(i, 100));
+    calls_until_failure = calls_left;
+    bool is_done = sky_gzip_packets(&packets, &compressed);
+    assert_int_equal(compressed.count, is_done ? 3 : 0);
+    sky_packets_free(&packets);
+    sky_packets_free(&compressed);
+    return is_done;
+}
+
+static void test_gzip(void **state)
+{
+    (void)state;
+    assert_int_equal(each_allocation_fails(compress), 3);
 }
 
 static struct sky_local *local;
@@ -241,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pack),     cmocka_unit_test(test_json),
         cmocka_unit_test(test_identity), cmocka_unit_test(test_reporter),
+        cmocka_unit_test(test_store),    cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_pages),    cmocka_unit_test(test_transports),
     };
     sky_log_set_level(SKY_LOG_ERROR);

@@ -65,6 +65,7 @@ struct sky_tls_config {
 struct sky_listener_config {
     struct sky_address address;
     struct sky_tls_config tls;
+    bool proxy_protocol;    /* connections begin with its header */
     bool h2c;               /* HTTP/2 by prior knowledge, without TLS */
     uint16_t redirect_port; /* all requests are sent to https at this port; 0: none is */
 };

@@ -14,7 +14,7 @@ static const char accepted_tls[] =
     "client_ca: FILE, client_auth: require or optional, hsts: VALUE}";
 static const char accepted_listener[] =
     "{address: ADDR, tls: {certificate: FILE, key: FILE}, redirect_https: PORT, http2: on or off, "
-    "h2c: on or off}";
+    "h2c: on or off, proxy_protocol: on or off}";
 
 static void report(const struct sky_yaml *yaml, const yaml_node_t *node, const char *option,
                    const char *what, const char *accepted)
@@ -198,7 +198,7 @@ static void read_h2c(struct sky_listener_config *listener, struct sky_yaml *yaml
         report(yaml, node, "listen.h2c", "is given to a listener that redirects to https", NULL);
 }
 
-enum { ADDRESS, TLS, REDIRECT, HTTP2, H2C, MEMBER_COUNT };
+enum { ADDRESS, TLS, REDIRECT, HTTP2, H2C, PROXY_PROTOCOL, MEMBER_COUNT };
 
 static void read_listener(struct sky_config *config, struct sky_yaml *yaml, const yaml_node_t *item)
 {
@@ -208,6 +208,7 @@ static void read_listener(struct sky_config *config, struct sky_yaml *yaml, cons
         [REDIRECT] = {.name = "redirect_https"},
         [HTTP2] = {.name = "http2"},
         [H2C] = {.name = "h2c"},
+        [PROXY_PROTOCOL] = {.name = "proxy_protocol"},
     };
     if (item->type == YAML_MAPPING_NODE) {
         members[ADDRESS].value = NULL;
@@ -235,6 +236,9 @@ static void read_listener(struct sky_config *config, struct sky_yaml *yaml, cons
         read_http2(listener, yaml, members[HTTP2].value);
     if (members[H2C].value != NULL)
         read_h2c(listener, yaml, members[H2C].value);
+    if (members[PROXY_PROTOCOL].value != NULL)
+        read_flag(yaml, members[PROXY_PROTOCOL].value, "listen.proxy_protocol",
+                  &listener->proxy_protocol);
 }
 
 void sky_config_read_listen(struct sky_config *config, struct sky_yaml *yaml,

@@ -68,6 +68,8 @@ static json_t *listeners_of(const struct sky_config *config)
             json_object_set_new(shown, "http2", json_string("off"));
         if (listener->h2c)
             json_object_set_new(shown, "h2c", json_string("on"));
+        if (listener->proxy_protocol)
+            json_object_set_new(shown, "proxy_protocol", json_string("on"));
         if (listener->redirect_port != 0)
             json_object_set_new(shown, "redirect_https", json_integer(listener->redirect_port));
         json_array_append_new(list, shown);

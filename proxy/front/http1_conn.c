@@ -103,6 +103,7 @@ void sky_conn_close(struct sky_conn *conn)
     if (conn->h2 != NULL)
         sky_h2_destroy(conn->h2);
     dispose_request(conn);
+    free(conn->greeting);
     h2o_socket_close(conn->sock);
     sky_door_release(conn->door);
     h2o_linklist_unlink(&conn->link);
@@ -196,6 +197,14 @@ static bool has_chosen_http2(const struct sky_conn *conn)
     if (conn->ssl != NULL)
         SSL_get0_alpn_selected(conn->ssl, &protocol, &len);
     return len == 2 && memcmp(protocol, "h2", 2) == 0;
+}
+
+void sky_conn_welcome(struct sky_conn *conn)
+{
+    if (conn->door->tls != NULL)
+        sky_conn_shake_hands(conn, conn->door->tls);
+    else
+        sky_conn_begin(conn);
 }
 
 void sky_conn_begin(struct sky_conn *conn)

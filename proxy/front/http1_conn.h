@@ -45,6 +45,7 @@ struct sky_front {
     struct sky_access_pen *access_pen;           /* NULL: none */
     struct sky_head_limits limits;
     struct sky_body_settings body;
+    const struct sky_trust *trust;   /* forwarded.trust */
     uint64_t body_rate, answer_rate; /* bytes a second, 0: any */
     /* one list a duration */
     h2o_timeout_t handshake_timeout, idle_timeout, head_timeout, body_timeout, write_timeout,
@@ -59,6 +60,7 @@ struct sky_front {
 };
 
 enum sky_conn_state {
+    SKY_CONN_GREETING,  /* of the PROXY protocol; then HANDSHAKE or IDLE */
     SKY_CONN_HANDSHAKE, /* of TLS; then IDLE */
     SKY_CONN_IDLE,      /* no byte of a request */
     SKY_CONN_HEAD,      /* a part of a head */
@@ -109,6 +111,7 @@ struct sky_conn {
     h2o_timeout_entry_t stream_timer; /* the client is waited for, of stream */
     h2o_timeout_entry_t settler;      /* runs sky_conn_settle from the loop */
     h2o_timeout_entry_t reader; /* reads once more: the rest is in conn->ssl, not in the socket */
+    struct sky_conn_greeting *greeting; /* heap; NULL: there is none, or it is over */
     enum sky_conn_state state;
     struct timeval
         read_at; /* of the last bytes read while neither a head nor a body was coming in */
@@ -175,6 +178,9 @@ void sky_conn_close(struct sky_conn *conn);
 /* sky_conn_reset: close by RST, for what must not look like an end. */
 void sky_conn_reset(struct sky_conn *conn);
 
+/* sky_conn_welcome: the TLS handshake of its door, or sky_conn_begin. */
+void sky_conn_welcome(struct sky_conn *conn);
+
 /* sky_conn_begin: waits for the first request; conn may be gone afterwards. */
 void sky_conn_begin(struct sky_conn *conn);
 
@@ -233,6 +239,11 @@ void sky_conn_allow_methods(h2o_req_t *req);
 /* sky_conn_refuse_body: hands the request to its handler without a body, to be answered with the
  * refusal; conn may be gone afterwards. */
 void sky_conn_refuse_body(struct sky_conn *conn, enum sky_refusal refusal);
+
+/* ---- http1_greeting.c ---- */
+
+/* sky_conn_greet: reads who the client is, then welcomes it; conn may be gone afterwards. */
+void sky_conn_greet(struct sky_conn *conn);
 
 /* ---- http1_stream.c ---- */
 

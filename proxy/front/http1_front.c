@@ -88,6 +88,7 @@ void sky_front_change(struct sky_front *front, const struct sky_config *config)
     front->body.directory = config->buffer.directory;
     front->body_rate = config->limits.body_rate;
     front->answer_rate = config->limits.answer_rate;
+    front->trust = &config->forwarded.trust;
     front->h2->max_streams = config->limits.http2_streams;
     front->h2->max_resets = config->limits.http2_resets;
     front->handshake_timeout.timeout = config->timeouts.handshake_ms;
@@ -121,10 +122,10 @@ void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock, struct sky
 
     conn->door = sky_door_hold(door);
     conn->may_be_h2c = door->config->h2c;
-    if (door->tls != NULL)
-        sky_conn_shake_hands(conn, door->tls);
+    if (door->config->proxy_protocol)
+        sky_conn_greet(conn);
     else
-        sky_conn_begin(conn);
+        sky_conn_welcome(conn);
 }
 
 void sky_front_drain(struct sky_front *front)

@@ -75,6 +75,7 @@ static void pause_reading(struct sky_conn *conn)
 static void on_bytes(struct sky_conn *conn)
 {
     switch (conn->state) {
+    case SKY_CONN_GREETING:
     case SKY_CONN_HANDSHAKE:
         break;
     case SKY_CONN_IDLE:

@@ -400,6 +400,7 @@ void sky_conn_advance(struct sky_conn *conn)
         case SKY_CONN_BODY:
             more = read_body(conn);
             break;
+        case SKY_CONN_GREETING:
         case SKY_CONN_HANDSHAKE:
         case SKY_CONN_RUNNING:
         case SKY_CONN_TUNNEL:

@@ -159,11 +159,11 @@ enum sky_stream_result sky_front_read(h2o_req_t *req, char *dst, size_t room, si
         return SKY_STREAM_FAILED;
     if (!stream->unread)
         return SKY_STREAM_END;
-    enum sky_stream_result result;
-    do /* a read may have brought framing alone */
+    enum sky_stream_result result = SKY_STREAM_BYTES;
+    while (result == SKY_STREAM_BYTES && *got == 0 && conn->sock->input->size != 0)
+        /* more than once when a read has brought framing alone */
         result =
             conn->chunked ? read_chunked(conn, dst, room, got) : read_sized(conn, dst, room, got);
-    while (result == SKY_STREAM_BYTES && *got == 0 && conn->sock->input->size != 0);
     if (result == SKY_STREAM_FAILED)
         return result;
     stream->received_bytes += *got;

@@ -44,10 +44,23 @@ static bool enter(struct sky_worker *worker, h2o_socket_t *sock)
     return false;
 }
 
+bool sky_admit_address(struct sky_worker *worker, h2o_socket_t *sock)
+{
+    static struct sky_log_limit crowded;
+
+    if (sky_connection_limit_enter_address(worker->connection_limit, sock,
+                                           &worker->config->forwarded.trust))
+        return true;
+    sky_count(&worker->counters, SKY_COUNT_connections_refused_address);
+    sky_log_limited(&crowded, SKY_LOG_INFO,
+                    "a client was turned away: limits.connections_per_address is reached");
+    return false;
+}
+
 bool sky_admit(struct sky_worker *worker, h2o_socket_t *sock,
                const struct sky_listener_config *listener)
 {
-    static struct sky_log_limit full, crowded;
+    static struct sky_log_limit full;
     bool plain = listener->tls.certificate_count == 0;
 
     if (!enter(worker, sock)) {
@@ -57,11 +70,7 @@ bool sky_admit(struct sky_worker *worker, h2o_socket_t *sock,
         turn_away(sock, plain);
         return false;
     }
-    if (!sky_connection_limit_enter_address(worker->connection_limit, sock,
-                                            &worker->config->forwarded.trust)) {
-        sky_count(&worker->counters, SKY_COUNT_connections_refused_address);
-        sky_log_limited(&crowded, SKY_LOG_INFO,
-                        "a client was turned away: limits.connections_per_address is reached");
+    if (!sky_admit_address(worker, sock)) {
         turn_away(sock, plain);
         return false;
     }

@@ -80,10 +80,12 @@ static const struct mistake {
                          "[v6]:port, :port or unix:/path\n"},
     {"listen: [{port: 8080}]\n",
      "shop.yaml:1:11: listen.port: unknown option; accepted: {address: ADDR, tls: {certificate: "
-     "FILE, key: FILE}, redirect_https: PORT, http2: on or off, h2c: on or off}\n"},
+     "FILE, key: FILE}, redirect_https: PORT, http2: on or off, h2c: on or off, proxy_protocol: on "
+     "or off}\n"},
     {"listen: [{}]\n",
      "shop.yaml:1:10: listen: \"address\" is missing; accepted: {address: ADDR, tls: {certificate: "
-     "FILE, key: FILE}, redirect_https: PORT, http2: on or off, h2c: on or off}\n"},
+     "FILE, key: FILE}, redirect_https: PORT, http2: on or off, h2c: on or off, proxy_protocol: on "
+     "or off}\n"},
     {"listen: [{address: \":1\", redirect_https: 70000}]\n",
      "shop.yaml:1:42: listen.redirect_https: \"70000\" is no port; accepted: on, off or a port\n"},
     {"listen: [{address: \":1\", redirect_https: 1x}]\n",

@@ -110,6 +110,10 @@ struct sky_config {
         struct sky_strings ignore_suffix; /* ".css", ... */
         struct sky_strings ignore_method;
         bool ignore_probes;
+        bool http_params;
+        uint32_t http_params_length;     /* of http.params, and of http.headers */
+        struct sky_strings http_headers; /* names of fields that are shown */
+        struct sky_strings mask;         /* what names of secrets hold */
         struct sky_sampling_config sampling;
     } agent;
     struct {

@@ -137,8 +137,19 @@ static const struct sky_option *find_own(const char *name)
     return NULL;
 }
 
+/* SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS and those of the other frameworks: here it is one option. */
+static bool is_collect(const char *name)
+{
+    static const char end[] = "_COLLECT_HTTP_PARAMS";
+    size_t len = strlen(name);
+    return starts(name, "SW_PLUGIN_") && len >= sizeof(end) - 1 &&
+           strcmp(name + len - (sizeof(end) - 1), end) == 0;
+}
+
 static const struct sky_option *find_alias(const char *name)
 {
+    if (is_collect(name))
+        return sky_option_find("agent.http_params");
     for (size_t i = 0; i < sky_option_count; i++) {
         if (sky_options[i].alias != NULL && strcmp(sky_options[i].alias, name) == 0)
             return &sky_options[i];
@@ -220,6 +231,14 @@ static void set_alias(struct sky_config *config, const struct sky_option *option
     size_t len = strlen(value);
     if (strcmp(value, "oap_host:oap_port") == 0)
         return;
+    if (is_collect(variable->name)) {
+        /* As the agent reads it: whichever framework's says true. */
+        if (strcasecmp(value, "true") == 0)
+            set(config, option, variable, "on", problems);
+        return;
+    }
+    if (strcmp(option->path, "agent.http_params_length") == 0 && value[0] == '-')
+        value = "65536"; /* the agent's word for no limit */
     if (option->type == &sky_option_type_properties) {
         set_properties(config, option, variable, problems);
         return;

@@ -8,6 +8,7 @@
 #include "proxy/front/http1_front.h"
 #include "proxy/peer_text.h"
 #include "proxy/route/route_rules.h"
+#include "proxy/trace/http_params.h"
 #include "proxy/trace/ignore.h"
 #include "proxy/trace/operation.h"
 #include "proxy/trace/sampling.h"
@@ -128,6 +129,33 @@ static struct sky_text format_url(struct sky_trace *trace, const h2o_req_t *req)
     return sky_text(text, len);
 }
 
+/* The form is read where it lies, as far as it is here whole. */
+static struct sky_text form_of(const h2o_req_t *req)
+{
+    ssize_t at = h2o_find_header(&req->headers, H2O_TOKEN_CONTENT_TYPE, -1);
+    if (req->entity.base == NULL || req->entity.len > SKY_HTTP_PARAMS_MAX_FORM_BYTES || at == -1 ||
+        !sky_http_is_form(view(req->headers.entries[at].value)))
+        return (struct sky_text){0};
+    return view(req->entity);
+}
+
+static void show_params(struct sky_trace *trace, const h2o_req_t *req)
+{
+    const struct sky_config *config = trace->tenure->config;
+    size_t max = config->agent.http_params_length;
+    struct sky_text path = view(req->input.path), query = {0};
+    if (config->agent.http_params) {
+        if (req->input.query_at != SIZE_MAX)
+            query =
+                sky_text(path.base + req->input.query_at + 1, path.len - req->input.query_at - 1);
+        trace->params =
+            sky_http_params(&trace->pool, query, form_of(req), &config->agent.mask, max);
+    }
+    if (config->agent.http_headers.count != 0)
+        trace->headers = sky_http_headers(&trace->pool, &req->headers, &config->agent.http_headers,
+                                          &config->agent.mask, max);
+}
+
 static void describe(struct sky_trace *trace, const h2o_req_t *req)
 {
     const struct sky_config *config = trace->tenure->config;
@@ -138,6 +166,7 @@ static void describe(struct sky_trace *trace, const h2o_req_t *req)
     trace->method = copy(trace, view(req->input.method));
     trace->url = format_url(trace, req);
     trace->peer = format_peer(trace, req);
+    show_params(trace, req);
 }
 
 static bool ignored(struct sky_worker *worker, const h2o_req_t *req)

@@ -11,7 +11,7 @@
  * towards a service of its own. */
 #define COMPONENT_HTTP 49
 
-#define MAX_TAGS 9
+#define MAX_TAGS 11
 
 /* The entry span's tags; texts point into the buffers here or into the trace. */
 struct entry_tags {
@@ -45,6 +45,10 @@ static void collect_tags(const struct sky_trace *trace, struct entry_tags *tags)
 {
     add_tag(tags, SKY_TEXT("http.method"), trace->method);
     add_tag(tags, SKY_TEXT("http.url"), trace->url);
+    if (trace->params.len != 0)
+        add_tag(tags, SKY_TEXT("http.params"), trace->params);
+    if (trace->headers.len != 0)
+        add_tag(tags, SKY_TEXT("http.headers"), trace->headers);
     if (trace->outcome.status != 0) {
         put_status(tags->status, trace->outcome.status);
         add_tag(tags, SKY_TEXT("http.status_code"), sky_text(tags->status, sizeof(tags->status)));

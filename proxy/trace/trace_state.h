@@ -25,6 +25,7 @@ struct sky_trace {
     struct sky_text trace_id;                   /* the parent's, or trace_hex */
     struct sky_text operation;                  /* until the helper names the route */
     struct sky_text method, url, peer, correlation;
+    struct sky_text params, headers; /* empty: none, or not to be shown */
     char trace_hex[SKY_ID_HEX], segment_hex[SKY_ID_HEX];
 
     /* microseconds since 1970; clock steps within a request are kept out: only received_us is read

@@ -20,7 +20,7 @@ static const struct mistake {
      "shop.yaml:1:9: agent.servce: unknown option; accepted: service, instance, namespace, "
      "properties, mode, "
      "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
-     "ignore_probes, sampling; did you "
+     "ignore_probes, http_params, http_params_length, http_headers, mask, sampling; did you "
      "mean agent.service?\n"},
     {"repoter: {}\n",
      "shop.yaml:1:1: repoter: unknown option; accepted: listen, upstreams, routes, agent, "
@@ -53,7 +53,7 @@ static const struct mistake {
      "shop.yaml:1:8: agent: is no mapping; accepted: service, instance, namespace, properties, "
      "mode, "
      "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
-     "ignore_probes, sampling\n"},
+     "ignore_probes, http_params, http_params_length, http_headers, mask, sampling\n"},
     {"- a\n", "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
               "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, unknown_host, "
               "workers, admin, log\n"},
@@ -204,7 +204,7 @@ static const struct mistake {
      "shop.yaml:1:9: agent.a\\x1bb: unknown option; accepted: service, instance, namespace, "
      "properties, mode, "
      "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
-     "ignore_probes, sampling\n"},
+     "ignore_probes, http_params, http_params_length, http_headers, mask, sampling\n"},
     /* all of them, not only the first */
     {"workers: 0\nlog: {level: loud}\n",
      "shop.yaml:1:10: workers: \"0\" is too small; accepted: auto or a number, 1 to 1024\n"

@@ -38,7 +38,7 @@ static const struct sample {
     {ARGUMENTS("--upstream", "a:1", "--set", "agent=x"),
      "command line: agent: is a section; accepted: service, instance, namespace, properties, mode, "
      "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
-     "ignore_probes, sampling\n"},
+     "ignore_probes, http_params, http_params_length, http_headers, mask, sampling\n"},
     {ARGUMENTS("--upstream", "a:1", "--set", "routes=x"),
      "command line: routes: is a list of the file; accepted: --listen ADDR, --upstream ADDR\n"},
     {ARGUMENTS("--upstream", "a:1", "--set", "stitch.hold=soon"),

@@ -8,7 +8,7 @@ import tracing
 tracing.start()
 
 import skystitch  # noqa: E402
-from flask import Flask  # noqa: E402
+from flask import Flask, request  # noqa: E402
 
 app = Flask("shop")
 pool = ThreadPoolExecutor(1)
@@ -26,6 +26,11 @@ def item(item: int) -> str:
     with skystitch.span("prices") as prices:
         prices.log("begun", items=1)
         return pool.submit(price, item).result() + skystitch.current_trace_id()
+
+
+@app.post("/echo")
+def echo() -> bytes:
+    return request.get_data()
 
 
 @app.route("/ready")

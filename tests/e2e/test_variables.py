@@ -35,7 +35,10 @@ def of_the_proxy() -> dict[str, str]:
     """Variables that set an option -> the option, from the reference."""
     text = (ROOT / "proxy" / "config" / "options.def").read_text()
     rows = re.findall(r'^SKY_OPTION\("([^"]+)".*?, "(SW_[A-Z0-9_]+)", "', text, re.MULTILINE)
-    return {variable: option for option, variable in rows}
+    read = {variable: option for option, variable in rows}
+    # One option, whichever framework's variable says it.
+    collect = {name for name in of_the_agent() if re.fullmatch(r"SW_PLUGIN_[A-Z]+_COLLECT_HTTP_PARAMS", name)}
+    return {**read, **dict.fromkeys(collect, "agent.http_params")}
 
 
 def known_to_the_proxy() -> set[str]:

@@ -11,7 +11,7 @@
 /* Read at once: what a head needs; what a body is worth. */
 #define READ_HEAD_BYTES 4096
 #define READ_BODY_BYTES 65536
-#define READ_HTTP2_BYTES 32768
+#define READ_HTTP2_BYTES 32768 /* half as much, one TLS record, while little comes: one recv(2) */
 
 static void on_read(h2o_socket_t *sock, const char *err);
 
@@ -128,9 +128,11 @@ static void on_end(struct sky_conn *conn, bool lost)
 static ssize_t receive_http2(struct sky_conn *conn)
 {
     char bytes[READ_HTTP2_BYTES];
-    ssize_t got = conn->io->receive(conn, bytes, sizeof bytes);
+    size_t size = conn->h2->much ? sizeof bytes : sizeof bytes / 2;
+    ssize_t got = conn->io->receive(conn, bytes, size);
 
     if (got > 0) {
+        conn->h2->much = got > READ_HTTP2_BYTES / 4;
         take_time(&conn->read_at);
         sky_h2_input(conn->h2, sky_text(bytes, (size_t)got));
     }

@@ -31,12 +31,26 @@
 struct sky_h2_settings {
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
+    h2o_mem_recycle_t streams; /* freed ones: too large for the fast part of malloc */
+    h2o_mem_recycle_t outs;
     uint32_t max_streams; /* at a time */
     uint32_t max_resets;  /* within SKY_H2_RESET_WINDOW_MS */
 };
 
 /* Resets are counted in windows of this length. */
 #define SKY_H2_RESET_WINDOW_MS 10000
+
+/* Frames are made until there are so many bytes: two full TLS records. */
+#define SKY_H2_OUT_BYTES 32768
+
+/* What nghttp2 hands over at once: a frame, or a part of a head. */
+#define SKY_H2_FRAME_BYTES (16384 + 512)
+
+/* Framed, not yet taken by the kernel. */
+struct sky_h2_out {
+    size_t size, first; /* what stands before `first` is gone */
+    char bytes[SKY_H2_OUT_BYTES + SKY_H2_FRAME_BYTES];
+};
 
 struct sky_h2 {
     struct sky_conn *conn;
@@ -47,12 +61,13 @@ struct sky_h2 {
     h2o_linklist_t ready;   /* to their handlers */
     h2o_linklist_t drained; /* once all bytes are out: their generators are asked for more */
     h2o_linklist_t ended;   /* once all bytes are out: they are freed */
-    h2o_buffer_t *out;      /* framed, not yet taken by the kernel; NULL: nothing */
+    struct sky_h2_out *out; /* NULL: nothing */
     h2o_timeout_entry_t drain_timer;  /* between the two GOAWAY of a stop */
     int32_t newest_id;                /* of a HEADERS frame; -1: none yet */
     int32_t skipped_from, skipped_to; /* identifiers that the client has left out last */
     uint64_t resets_since_ms;         /* loop time */
     uint32_t resets;
+    bool much;     /* came with the last read: the next one asks for more */
     bool given_up; /* what the client still sends is of no interest */
     bool attacked; /* nor whether it sees why */
 };
@@ -110,6 +125,10 @@ void sky_h2_destroy(struct sky_h2 *h2);
 /* sky_h2_lost: the client is gone: counts what was under way. */
 void sky_h2_lost(struct sky_h2 *h2);
 
+/* sky_h2_put: makes `len` bytes the last of what goes out, to be filled in by the caller. NULL:
+ * enough is there that has to be sent first. */
+char *sky_h2_put(struct sky_h2 *h2, size_t len);
+
 /* sky_h2_run: what is due by now: requests go to their handlers, bytes to the client; conn may be
  * gone afterwards. Never below nghttp2 or a handler. */
 void sky_h2_run(struct sky_h2 *h2);
@@ -164,8 +183,5 @@ void sky_h2_start_output(struct sky_h2_stream *stream);
 /* sky_h2_inform: an interim answer; fields are copied. */
 void sky_h2_inform(struct sky_h2_stream *stream, int status, const h2o_header_t *fields,
                    size_t field_count);
-
-/* sky_h2_out_full: whether enough is framed to be sent first. */
-bool sky_h2_out_full(const struct sky_h2 *h2);
 
 #endif

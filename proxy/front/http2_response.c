@@ -8,15 +8,7 @@
  * client sees that something is missing. The client opens no window: reset after timeouts.write. */
 #include "proxy/front/http2.h"
 
-/* So much is framed before it is sent: two full TLS records. */
-#define OUT_BYTES 32768
-
 #define FRAME_HEAD_BYTES 9
-
-bool sky_h2_out_full(const struct sky_h2 *h2)
-{
-    return h2->out != NULL && h2->out->size >= OUT_BYTES;
-}
 
 /* ---- the client takes nothing ---- */
 
@@ -83,6 +75,16 @@ static ssize_t read_data(nghttp2_session *session, int32_t id, uint8_t *bytes, s
     return (ssize_t)len;
 }
 
+/* With its head a frame fills one TLS record. */
+static ssize_t choose_frame_size(nghttp2_session *session, uint8_t type, int32_t id,
+                                 int32_t session_window, int32_t stream_window,
+                                 uint32_t max_frame_size, void *arg)
+{
+    (void)session, (void)type, (void)id, (void)session_window, (void)stream_window;
+    (void)max_frame_size, (void)arg;
+    return SKY_H2_OUT_BYTES / 2 - FRAME_HEAD_BYTES;
+}
+
 static void take_pieces(struct sky_h2_stream *stream, char *dst, size_t len)
 {
     stream->piece_bytes -= len;
@@ -107,16 +109,11 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
     struct sky_h2_stream *stream = source->ptr;
 
     (void)session, (void)frame;
-    if (sky_h2_out_full(h2))
+    char *dst = sky_h2_put(h2, FRAME_HEAD_BYTES + len);
+    if (dst == NULL)
         return NGHTTP2_ERR_WOULDBLOCK;
-    if (h2->out == NULL)
-        h2o_buffer_init(&h2->out, &h2o_socket_buffer_prototype);
-    h2o_iovec_t room = h2o_buffer_reserve(&h2->out, FRAME_HEAD_BYTES + len);
-    if (room.base == NULL)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    memcpy(room.base, head, FRAME_HEAD_BYTES);
-    take_pieces(stream, room.base + FRAME_HEAD_BYTES, len);
-    h2->out->size += FRAME_HEAD_BYTES + len;
+    memcpy(dst, head, FRAME_HEAD_BYTES);
+    take_pieces(stream, dst + FRAME_HEAD_BYTES, len);
     watch(stream);
     if (stream->piece_bytes == 0 && !stream->final && !stream->cut)
         ask_for_more(stream);
@@ -349,6 +346,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 
 void sky_h2_set_output_callbacks(nghttp2_session_callbacks *callbacks)
 {
+    nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, choose_frame_size);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
 }

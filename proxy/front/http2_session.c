@@ -8,9 +8,20 @@
  * goes away: generators are stopped. It resets streams without an end: GOAWAY. */
 #include "proxy/front/http2.h"
 
+#include <assert.h>
 #include <errno.h>
 
+#include "proxy/back/recycle.h"
 #include "reporter/log.h"
+
+/* What is freed and kept for the next one; a sanitizer is to see each of them go. */
+#ifdef __SANITIZE_ADDRESS__
+#define STREAMS_KEPT 0
+#define OUTS_KEPT 0
+#else
+#define STREAMS_KEPT 128
+#define OUTS_KEPT 4
+#endif
 
 /* Of a request's body that a client may send ahead of us; what comes is buffered at once, so this
  * bounds not memory but how far a client on a long line is slowed down. */
@@ -26,7 +37,10 @@ struct sky_h2_settings *sky_h2_settings_new(uint32_t max_streams, uint32_t max_r
 {
     struct sky_h2_settings *settings = h2o_mem_alloc(sizeof *settings);
 
-    *settings = (struct sky_h2_settings){.max_streams = max_streams, .max_resets = max_resets};
+    *settings = (struct sky_h2_settings){.streams = {STREAMS_KEPT},
+                                         .outs = {OUTS_KEPT},
+                                         .max_streams = max_streams,
+                                         .max_resets = max_resets};
     if (nghttp2_session_callbacks_new(&settings->callbacks) != 0 ||
         nghttp2_option_new(&settings->option) != 0)
         h2o_fatal("no memory");
@@ -42,10 +56,19 @@ void sky_h2_settings_destroy(struct sky_h2_settings *settings)
 {
     nghttp2_session_callbacks_del(settings->callbacks);
     nghttp2_option_del(settings->option);
+    sky_recycle_free(&settings->streams);
+    sky_recycle_free(&settings->outs);
     free(settings);
 }
 
 /* ---- the end ---- */
+
+static void drop_out(struct sky_h2 *h2)
+{
+    if (h2->out != NULL)
+        h2o_mem_free_recycle(&h2->conn->front->h2->outs, h2->out);
+    h2->out = NULL;
+}
 
 void sky_h2_destroy(struct sky_h2 *h2)
 {
@@ -54,8 +77,7 @@ void sky_h2_destroy(struct sky_h2 *h2)
     h2o_timeout_unlink(&h2->drain_timer);
     h2o_timeout_unlink(&h2->conn->settler);
     nghttp2_session_del(h2->session);
-    if (h2->out != NULL)
-        h2o_buffer_dispose(&h2->out);
+    drop_out(h2);
     free(h2);
 }
 
@@ -127,21 +149,30 @@ void sky_h2_note_reset(struct sky_h2 *h2)
 
 /* ---- output ---- */
 
-/* False: memory is out, or nghttp2 is beyond help. */
+char *sky_h2_put(struct sky_h2 *h2, size_t len)
+{
+    struct sky_h2_out *out = h2->out;
+
+    if (out == NULL) {
+        out = h2->out = h2o_mem_alloc_recycle(&h2->conn->front->h2->outs, sizeof *out);
+        out->size = out->first = 0;
+    }
+    if (out->size >= SKY_H2_OUT_BYTES)
+        return NULL;
+    assert(len <= SKY_H2_FRAME_BYTES);
+    out->size += len;
+    return out->bytes + out->size - len;
+}
+
+/* False: nghttp2 is beyond help. */
 static bool frame_some(struct sky_h2 *h2)
 {
     const uint8_t *bytes;
     ssize_t len = 0;
 
-    while (!sky_h2_out_full(h2) && (len = nghttp2_session_mem_send(h2->session, &bytes)) > 0) {
-        if (h2->out == NULL)
-            h2o_buffer_init(&h2->out, &h2o_socket_buffer_prototype);
-        h2o_iovec_t room = h2o_buffer_reserve(&h2->out, (size_t)len);
-        if (room.base == NULL)
-            return false;
-        memcpy(room.base, bytes, (size_t)len);
-        h2->out->size += (size_t)len;
-    }
+    while ((h2->out == NULL || h2->out->size < SKY_H2_OUT_BYTES) &&
+           (len = nghttp2_session_mem_send(h2->session, &bytes)) > 0)
+        memcpy(sky_h2_put(h2, (size_t)len), bytes, (size_t)len);
     return len >= 0;
 }
 
@@ -193,7 +224,8 @@ static bool send_out(struct sky_h2 *h2)
     struct sky_conn *conn = h2->conn;
 
     while (h2->out != NULL) {
-        h2o_iovec_t bytes = h2o_iovec_init(h2->out->bytes, h2->out->size);
+        struct sky_h2_out *out = h2->out;
+        h2o_iovec_t bytes = h2o_iovec_init(out->bytes + out->first, out->size - out->first);
         ssize_t sent = conn->io->send(conn, &bytes, 1);
         if (sent < 0 && errno == EINTR)
             continue;
@@ -207,9 +239,9 @@ static bool send_out(struct sky_h2 *h2)
             return false;
         }
         conn->sock->bytes_written += (size_t)sent;
-        h2o_buffer_consume(&h2->out, (size_t)sent);
-        if (h2->out->size == 0)
-            h2o_buffer_dispose(&h2->out);
+        out->first += (size_t)sent;
+        if (out->first == out->size)
+            drop_out(h2);
     }
     return true;
 }

@@ -44,7 +44,8 @@ void sky_h2_not_due(struct sky_h2_stream *stream)
 
 static struct sky_h2_stream *new_stream(struct sky_h2 *h2, int32_t id)
 {
-    struct sky_h2_stream *stream = h2o_mem_alloc(sizeof *stream);
+    struct sky_h2_stream *stream =
+        h2o_mem_alloc_recycle(&h2->conn->front->h2->streams, sizeof *stream);
 
     memset(stream, 0, offsetof(struct sky_h2_stream, req));
     stream->h2 = h2;
@@ -66,7 +67,7 @@ void sky_h2_stream_destroy(struct sky_h2_stream *stream)
     h2o_timeout_unlink(&stream->timer);
     h2o_dispose_request(&stream->req);
     sky_body_buffer_fini(&stream->body);
-    free(stream);
+    h2o_mem_free_recycle(&stream->h2->conn->front->h2->streams, stream);
 }
 
 static void make_ready(struct sky_h2_stream *stream)

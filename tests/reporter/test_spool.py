@@ -274,7 +274,7 @@ def test_disk_full(drive: Start, small_disk: Path, away: str) -> None:
     fill(d, 2800)
     for _ in range(50):
         d.push(100, SIZE)
-    d.settle()
+        d.settle()
     counters = d.wait_at_least(spool_failures=1, dropped_backlog=1)
     assert not counters["spool_ready"]
     assert counters["backlog_bytes"] <= MEMORY
@@ -306,6 +306,7 @@ def test_file_size_limit(drive: Start, folder: Path, away: str) -> None:
     resource.prlimit(d.process.pid, resource.RLIMIT_FSIZE, (100000, 100000))
     for _ in range(MANY // 100):
         d.push(100, SIZE)
+        d.settle()
     d.wait_at_least(spool_failures=1)
     with collector_at(away):
         d.wait(spool_segments=0, backlog_segments=0, dropped_spool_damaged=0)

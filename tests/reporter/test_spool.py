@@ -105,7 +105,7 @@ def test_stop_keeps_what_is_unsent(drive: Start, folder: Path, away: str) -> Non
     d = spools(drive, away, folder)
     fill(d)
     d.wait_at_least(calls_failed=1)
-    counters = d.stop(5000)
+    counters = d.stop(15000)
     assert (counters["spool_segments"], counters["dropped_stop"], counters["backlog_segments"]) == (MANY, 0, 0)
     assert "segments are kept in the spool" in d.log()
     d.close()
@@ -118,7 +118,7 @@ def test_stop_keeps_what_is_unsent(drive: Start, folder: Path, away: str) -> Non
 def test_stop_before_the_first_answer(drive: Start, folder: Path, away: str) -> None:
     d = spools(drive, away, folder)
     d.push(10)
-    assert d.stop(5000)["spool_segments"] == 10
+    assert d.stop(15000)["spool_segments"] == 10
 
 
 def test_killed_with_a_filled_spool(drive: Start, folder: Path, away: str) -> None:
@@ -173,7 +173,7 @@ def test_one_process_at_a_time(drive: Start, folder: Path, away: str) -> None:
     wait_until(lambda: f"is in use by process {first.process.pid}" in second.log(), second.log)
     second.push(100)
     assert not second.counters()["spool_ready"]
-    assert first.stop(2000)["spool_segments"] == 200
+    assert first.stop(15000)["spool_segments"] == 200
     first.close()
     second.wait(spool_ready=True, spool_found=200)
     with collector_at(away):
@@ -208,7 +208,7 @@ def test_folder_that_comes_later(drive: Start, tmp_path: Path, away: str) -> Non
 def stopped_spool(drive: Start, folder: Path, away: str) -> None:
     d = spools(drive, away, folder)
     fill(d)
-    assert d.stop(5000)["spool_segments"] == MANY
+    assert d.stop(15000)["spool_segments"] == MANY
     d.close()
 
 
@@ -290,7 +290,7 @@ def test_disk_full(drive: Start, small_disk: Path, away: str) -> None:
 def test_disk_full_until_the_end(drive: Start, small_disk: Path, away: str) -> None:
     d = spools(drive, away, small_disk / "spool")
     fill(d, 2800)
-    counters = d.stop(2000)
+    counters = d.stop(15000)
     assert counters["dropped_stop"] > 0
     assert counters["spool_segments"] > 0
     d.close()

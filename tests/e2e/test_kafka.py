@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from kafka import KafkaConsumer
 from skywalking.protocol.language_agent.Tracing_pb2 import SegmentObject
@@ -10,6 +12,7 @@ from skywalking.protocol.management.Management_pb2 import InstancePingPkg, Insta
 
 from harness import Origin, Skystitch, Stage, until
 from kafka_broker import Kafka
+from load import Load
 
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(300)]
 
@@ -28,7 +31,7 @@ def read(kafka: Kafka, topic: str, count: int) -> list[tuple[bytes, bytes]]:
     return records
 
 
-def proxy_before(stage: Stage, kafka: Kafka) -> Skystitch:
+def proxy_before(stage: Stage, kafka: Kafka, **reporter: Any) -> Skystitch:
     """Set as the Python agent is."""
     env = {
         "SW_AGENT_PROTOCOL": "kafka",
@@ -36,7 +39,7 @@ def proxy_before(stage: Stage, kafka: Kafka) -> Skystitch:
         "SW_KAFKA_NAMESPACE": "prod",
         "SW_KAFKA_REPORTER_CONFIG_compression_type": "gzip",
     }
-    return Skystitch(stage, Origin(stage).address, env=env)
+    return Skystitch(stage, Origin(stage).address, env=env, config={"reporter": reporter})
 
 
 def test_records_are_what_the_fetcher_reads(stage: Stage) -> None:
@@ -72,3 +75,19 @@ def test_broker_that_goes_and_comes_back(stage: Stage) -> None:
     until(lambda: proxy.metric("skystitch_segments_confirmed_total") == 21, "all are confirmed", 120)
     keys = {key for key, _ in read(kafka, "prod-skywalking-segments", 21)}
     assert len(keys) == 21
+
+
+def test_broker_away_for_longer_than_memory(stage: Stage) -> None:
+    kafka = Kafka(stage)
+    proxy = proxy_before(stage, kafka, memory="1MiB", spool={"path": str(stage.path("spool"))})
+    proxy.get("/before")
+    until(lambda: proxy.metric("skystitch_segments_confirmed_total") == 1, "the first is confirmed", 60)
+    kafka.kill()
+    load = Load(proxy.port, clients=2)
+    until(lambda: proxy.metric("skystitch_spool_segments") > 500, "memory is full", 60)
+    load.stop()
+    assert load.failures == []
+    kafka.start()
+    made = load.done + 1
+    until(lambda: proxy.metric("skystitch_segments_confirmed_total") == made, "all are confirmed", 120)
+    assert proxy.metric("skystitch_segments_dropped_total") == 0

@@ -89,6 +89,16 @@ static struct sky_reporter *make_reporter(struct sky_server *server)
     });
 }
 
+/* The workers are there before the reporter's thread, and until it has ended. */
+static void sum_workers(const void *data, uint64_t sum[SKY_COUNTER_COUNT])
+{
+    const struct sky_server *server = data;
+
+    for (size_t i = 0; i < server->worker_count; ++i)
+        for (size_t k = 0; k < SKY_COUNTER_COUNT; ++k)
+            sum[k] += sky_counter_read(&server->workers[i]->counters, (enum sky_counter)k);
+}
+
 static bool make_reporting(struct sky_server *server)
 {
     server->reporter = make_reporter(server);
@@ -96,7 +106,12 @@ static bool make_reporting(struct sky_server *server)
         return false;
     server->processes = sky_processes_new(server->config, server->reporter);
     server->process_report = (struct sky_process_report){
-        .config = server->config, .identity = &server->identity, .processes = server->processes};
+        .config = server->config,
+        .identity = &server->identity,
+        .processes = server->processes,
+        .sum_workers = sum_workers,
+        .sum_data = server,
+    };
     sky_process_report_init(&server->process_report, sky_processes_now_ms());
     return server->processes != NULL;
 }

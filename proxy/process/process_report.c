@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include "proxy/admin/metrics.h"
+
 /* A word comes with a request, once in twenty seconds; a process that said nothing for longer had
  * no request. */
 #define MIN_FRESH_MS 60000
@@ -10,6 +12,7 @@
 
 void sky_process_report_init(struct sky_process_report *report, int64_t now_ms)
 {
+    report->last_ms = now_ms;
     report->next_ms = now_ms + report->config->reporter.meter_interval_ms;
     if (!sky_cpu_ticks_read(&report->ticks))
         report->ticks = (struct sky_cpu_ticks){0};
@@ -66,25 +69,55 @@ static void offer(struct sky_reporter *reporter, struct sky_packet *packet)
         sky_reporter_offer(reporter, packet);
 }
 
-static void report_meters(struct sky_process_report *report, struct sky_reporter *reporter,
-                          int64_t now_ms)
+/* Adds the values of the app's processes, when there are any. */
+static size_t add_process_meters(struct sky_process_report *report, int64_t now_ms,
+                                 struct sky_meter *meters)
 {
     int64_t interval_ms = report->config->reporter.meter_interval_ms;
     int64_t fresh_ms = FRESH_INTERVALS * interval_ms;
-    struct sky_meter meters[SKY_PROCESS_METER_COUNT];
     struct sky_processes_sum sum;
     double memory_total = 0, memory_used = 0, cpu = total_cpu(report);
 
     sky_processes_sum(report->processes, now_ms, fresh_ms > MIN_FRESH_MS ? fresh_ms : MIN_FRESH_MS,
                       &sum);
     if (sum.with_meters == 0)
-        return;
+        return 0;
     if (!sky_memory_read(&memory_total, &memory_used))
         memory_total = memory_used = 0;
     sky_process_meters(&sum, cpu, memory_total, memory_used, meters);
+    return SKY_PROCESS_METER_COUNT;
+}
+
+static size_t add_proxy_meters(struct sky_process_report *report, struct sky_reporter *reporter,
+                               int64_t now_ms, struct sky_meter *meters)
+{
+    struct sky_metrics process = {.gauges = {0}};
+    struct sky_proxy_totals now = {.cpu_seconds = 0};
+
+    if (!report->config->reporter.proxy_meters)
+        return 0;
+    report->sum_workers(report->sum_data, now.workers);
+    sky_reporter_counters(reporter, &now.reporter);
+    sky_metrics_add_process(&process);
+    now.cpu_seconds = process.gauges[SKY_GAUGE_cpu_seconds];
+    now.rss_bytes = process.gauges[SKY_GAUGE_resident_bytes];
+    sky_proxy_meters(&now, &report->totals, now_ms - report->last_ms, meters);
+    report->totals = now;
+    return SKY_PROXY_METER_COUNT;
+}
+
+static void report_meters(struct sky_process_report *report, struct sky_reporter *reporter,
+                          int64_t now_ms)
+{
     const struct sky_reported_by by = {sky_text_of(report->config->agent.service),
                                        sky_text_of(report->config->agent.instance)};
-    offer(reporter, sky_meters_pack(&by, wall_ms(), meters, SKY_PROCESS_METER_COUNT));
+    struct sky_meter meters[SKY_PROCESS_METER_COUNT + SKY_PROXY_METER_COUNT];
+    size_t count = add_process_meters(report, now_ms, meters);
+
+    count += add_proxy_meters(report, reporter, now_ms, meters + count);
+    report->last_ms = now_ms;
+    if (count > 0)
+        offer(reporter, sky_meters_pack(&by, wall_ms(), meters, count));
 }
 
 void sky_process_report_tick(void *data, struct sky_reporter *reporter)
@@ -93,7 +126,7 @@ void sky_process_report_tick(void *data, struct sky_reporter *reporter)
     int64_t now_ms = sky_processes_now_ms();
 
     offer(reporter, sky_processes_properties(report->processes, report->identity));
-    if (now_ms < report->next_ms)
+    if (now_ms < report->next_ms || !sky_reporter_takes(reporter, SKY_PACKET_METERS))
         return;
     report->next_ms = now_ms + report->config->reporter.meter_interval_ms;
     report_meters(report, reporter, now_ms);

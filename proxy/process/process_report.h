@@ -6,6 +6,7 @@
 
 #include "proxy/process/host_usage.h"
 #include "proxy/process/processes.h"
+#include "proxy/process/proxy_meters.h"
 
 #define SKY_PROCESS_METER_COUNT 9
 
@@ -14,8 +15,12 @@ struct sky_process_report {
     const struct sky_config *config;
     const struct sky_identity *identity;
     struct sky_processes *processes;
-    int64_t next_ms; /* when meters are due */
+    /* Sums the workers' counters up, for reporter.proxy_meters. */
+    void (*sum_workers)(const void *data, uint64_t sum[SKY_COUNTER_COUNT]);
+    const void *sum_data;
+    int64_t last_ms, next_ms; /* when meters were reported, and are due */
     struct sky_cpu_ticks ticks;
+    struct sky_proxy_totals totals;
 };
 
 /* sky_process_report_init: the fields above `next_ms` are set by the caller before. */

@@ -41,6 +41,7 @@ bool sky_process_word_read(const json_t *root, struct sky_process_word *word)
     *word = (struct sky_process_word){.process = text_of(json_object_get(root, "process"))};
     if (word->process.len == 0 || word->process.len > SKY_PROCESS_ID_BYTES)
         return false;
+    word->request = text_of(json_object_get(root, "request"));
     word->properties = json_object_get(root, "properties");
     word->logs = json_object_get(root, "logs");
     word->has_meters = json_is_object(meters);

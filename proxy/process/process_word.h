@@ -30,6 +30,7 @@ struct sky_process_meters {
 struct sky_process_word {
     struct sky_text process;
     const struct json_t *properties, *logs; /* NULL when none are there */
+    struct sky_text request; /* id of a segment that is open just now; may be empty */
     bool has_meters;
     struct sky_process_meters meters;
     uint32_t lost_logs; /* records that the helper could not send since it last said so */

@@ -2,8 +2,8 @@
 /* A list of few. A process is known as long as one of its connections is open, so a worker that is
  * killed takes its memory and threads out of the sums, while what it has collected stays in them.
  *
- * Failures: a word without an id, or more processes than are kept -> counted, left out; memory is
- * out -> the same. */
+ * Failures: a word without an id, of a stranger, or of more processes than are kept -> counted,
+ * left out; memory is out -> the same. */
 #include "proxy/process/processes.h"
 
 #include <assert.h>
@@ -202,7 +202,7 @@ static void add_properties(struct sky_processes *processes, const struct sky_pro
     }
 }
 
-/* False: the process is one too many. */
+/* False: the process is one too many. Its id is random in part: a stranger cannot take it. */
 static bool introduce(struct sky_processes *processes, struct sky_process **known,
                       const struct sky_process_word *word)
 {
@@ -246,17 +246,26 @@ static void pass_on_logs(struct sky_processes *processes, const struct sky_proce
 }
 
 void sky_processes_take(struct sky_processes *processes, struct sky_process **process,
-                        const struct json_t *root, struct sky_counters *counters)
+                        const struct json_t *root, sky_process_trust_fn *trust, void *trust_data,
+                        struct sky_counters *counters)
 {
     struct sky_process_word word;
+    bool is_trusted, is_known = false;
 
     if (!sky_process_word_read(root, &word)) {
         sky_count(counters, SKY_COUNT_process_message_bad);
         return;
     }
+    bool is_vouched_for = trust(trust_data, word.request);
     pthread_mutex_lock(&processes->lock);
-    bool is_known = introduce(processes, process, &word);
+    is_trusted = is_vouched_for || find(processes, word.process) != NULL;
+    if (is_trusted)
+        is_known = introduce(processes, process, &word);
     pthread_mutex_unlock(&processes->lock);
+    if (!is_trusted) {
+        sky_count(counters, SKY_COUNT_process_message_refused);
+        return;
+    }
     sky_count(counters, is_known ? SKY_COUNT_process_message : SKY_COUNT_process_message_too_many);
     pass_on_logs(processes, &word, counters);
 }

@@ -25,10 +25,16 @@ void sky_processes_destroy(struct sky_processes *processes);
  * as long as the table. */
 struct sky_text sky_processes_flags(const struct sky_processes *processes);
 
+/* Whether a word comes from who may speak for the app: the connection says so, or it names a
+ * request that is open just now, whose id nobody else knows. */
+typedef bool sky_process_trust_fn(void *data, struct sky_text request);
+
 /* sky_processes_take: a message of a helper. *process is what its connection is known by, NULL
- * before its first word; it may be replaced. counters: of the calling thread. */
+ * before its first word; it may be replaced. A process that was trusted once stays so. counters: of
+ * the calling thread. */
 void sky_processes_take(struct sky_processes *processes, struct sky_process **process,
-                        const struct json_t *root, struct sky_counters *counters);
+                        const struct json_t *root, sky_process_trust_fn *trust, void *trust_data,
+                        struct sky_counters *counters);
 
 /* sky_processes_leave: the connection is closed; a process without one has gone. */
 void sky_processes_leave(struct sky_processes *processes, struct sky_process *process);

@@ -115,16 +115,33 @@ static void accept_message(struct sky_stitch *stitch, struct sky_stitch_entry *e
     sky_count(stitch->counters, SKY_COUNT_stitch_message_overflow);
 }
 
-static void take_word(struct sky_stitch *stitch, void **peer, const struct json_t *root)
-{
-    struct sky_process *process = *peer;
+/* Who speaks, for sky_process_trust_fn. */
+struct speaker {
+    const struct sky_stitch *stitch;
+    bool known;
+};
 
-    if (stitch->processes == NULL) {
+static bool may_speak(void *data, struct sky_text request)
+{
+    const struct speaker *speaker = data;
+    struct sky_id segment;
+
+    return speaker->known || (sky_id_parse(request, &segment) &&
+                              sky_stitch_table_find(&speaker->stitch->table, segment) != NULL);
+}
+
+static void take_word(struct sky_stitch *stitch, const struct origin *origin,
+                      const struct json_t *root)
+{
+    struct speaker speaker = {stitch, origin->known};
+
+    if (stitch->processes == NULL || origin->peer == NULL) {
         sky_count(stitch->counters, SKY_COUNT_process_message_unasked);
         return;
     }
-    sky_processes_take(stitch->processes, &process, root, stitch->counters);
-    *peer = process;
+    struct sky_process *process = *origin->peer;
+    sky_processes_take(stitch->processes, &process, root, may_speak, &speaker, stitch->counters);
+    *origin->peer = process;
 }
 
 static void take_own(struct sky_stitch *stitch, bool known,
@@ -158,10 +175,7 @@ static bool read_message(struct sky_stitch *stitch, const struct origin *origin,
         sky_count(stitch->counters, SKY_COUNT_stitch_message_version);
         return false;
     case SKY_STITCH_MESSAGE_PROCESS:
-        if (origin->peer != NULL)
-            take_word(stitch, origin->peer, message->root);
-        else
-            sky_count(stitch->counters, SKY_COUNT_process_message_unasked);
+        take_word(stitch, origin, message->root);
         sky_stitch_message_fini(message);
         return false;
     case SKY_STITCH_MESSAGE_OWN:

@@ -12,7 +12,7 @@ from typing import Any
 import flask
 import pytest
 
-from conftest import Client, Proxy
+from conftest import SEGMENT, Client, Proxy
 from skystitch import process
 from skystitch.channel import losses
 from skystitch.clock import to_wall
@@ -52,6 +52,7 @@ def test_properties_once_a_channel(ask: Callable[..., Any]) -> None:
     (word,) = ask("sp")
     assert word["v"] == 1
     assert word["process"].startswith(f"{os.getpid()}-")
+    assert word["request"] == SEGMENT
     properties = dict(word["properties"])
     assert properties["python_version"] == platform.python_version()
     assert properties["Flask"].split(".")[0] in ("2", "3")

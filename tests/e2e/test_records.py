@@ -122,6 +122,26 @@ def test_meters_are_the_sum_of_all_workers(stage: Stage) -> None:
     until(lambda: site.proxy.metric("skystitch_app_processes") == 1, "the worker that has gone is forgotten")
 
 
+def test_meters_of_the_proxy(stage: Stage) -> None:
+    """They need no helper, and are off unless asked for."""
+    collector = Collector(stage)
+    config = {"reporter": {"meter_interval": "1s", "proxy_meters": "on"}}
+    proxy = Skystitch(stage, "127.0.0.1:1", collector=collector, config=config)
+    assert proxy.get("/").status_code == 502
+
+    def counted() -> dict[str, float] | None:
+        found = collector.records.meters
+        return found[-1].values if found and found[-1].values["instance_skystitch_errors"] == 1 else None
+
+    values = until(counted, "the error is counted")
+    assert values["instance_skystitch_requests"] == 1
+    assert values["instance_skystitch_segments"] == 1
+    assert values["instance_skystitch_segments_dropped"] == 0
+    assert values["instance_skystitch_memory"] > 1 << 20
+    assert values["instance_skystitch_cpu"] >= 0
+    assert not set(values) & PVM
+
+
 # Log records.
 
 

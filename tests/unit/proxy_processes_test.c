@@ -70,12 +70,20 @@ static int end(void **state)
     return 0;
 }
 
+static bool is_trusted = true;
+
+static bool trust(void *data, struct sky_text request)
+{
+    (void)data;
+    return is_trusted || sky_text_equal(request, SKY_TEXT("open"));
+}
+
 static void say(struct sky_process **process, const char *text)
 {
     json_t *root = json_loads(text, 0, NULL);
 
     assert_non_null(root);
-    sky_processes_take(all.processes, process, root, &all.counters);
+    sky_processes_take(all.processes, process, root, trust, NULL, &all.counters);
     json_decref(root);
 }
 
@@ -125,6 +133,25 @@ static void test_a_process_lives_as_long_as_a_connection(void **state)
     assert_int_equal(sky_processes_count(all.processes), 1);
     sky_processes_leave(all.processes, other);
     assert_int_equal(count_of(SKY_COUNT_process_message), 5);
+}
+
+static void test_strangers_say_nothing(void **state)
+{
+    struct sky_process *app = NULL, *stranger = NULL;
+    struct sky_reporter_counters counters;
+
+    (void)state;
+    is_trusted = false;
+    say(&stranger, "{\"process\":\"666-x\",\"logs\":[{\"text\":\"false\"}]}");
+    assert_null(stranger);
+    say(&app, "{\"process\":\"4711-a\",\"request\":\"open\"}");
+    say(&app, "{\"process\":\"4711-a\",\"logs\":[{\"text\":\"true\"}]}");
+    is_trusted = true;
+    assert_int_equal(sky_processes_count(all.processes), 1);
+    assert_int_equal(count_of(SKY_COUNT_process_message_refused), 1);
+    sky_reporter_counters(all.reporter, &counters);
+    assert_int_equal(counters.log_offered, 1);
+    sky_processes_leave(all.processes, app);
 }
 
 static void test_meters_are_summed(void **state)
@@ -210,6 +237,31 @@ static void test_names_are_those_of_the_agent(void **state)
     }
     sky_process_meters(&sum, 30, 0, 0, meters); /* memory unknown */
     assert_true(meters[2].value == 0 && meters[3].value == 0);
+}
+
+static void test_meters_of_the_proxy(void **state)
+{
+    struct sky_proxy_totals before = {.cpu_seconds = 1}, now = {.cpu_seconds = 3, .rss_bytes = 9};
+    static const struct sky_meter want[SKY_PROXY_METER_COUNT] = {
+        {"instance_skystitch_requests", 5},         {"instance_skystitch_errors", 1},
+        {"instance_skystitch_client_gone", 0},      {"instance_skystitch_segments", 7},
+        {"instance_skystitch_segments_dropped", 6}, {"instance_skystitch_cpu", 20},
+        {"instance_skystitch_memory", 9},
+    };
+    struct sky_meter meters[SKY_PROXY_METER_COUNT];
+
+    (void)state;
+    now.workers[SKY_COUNT_requests] = 2;
+    now.workers[SKY_COUNT_requests_http2] = 3;
+    now.workers[SKY_COUNT_responses_5xx] = 1;
+    now.reporter.segments = 7;
+    now.reporter.dropped_ring = 2;
+    now.reporter.dropped_backlog = 4;
+    sky_proxy_meters(&now, &before, 10000, meters);
+    for (size_t i = 0; i < SKY_PROXY_METER_COUNT; i++) {
+        assert_string_equal(meters[i].name, want[i].name);
+        assert_true(meters[i].value == want[i].value);
+    }
 }
 
 static void test_properties_are_told_once(void **state)
@@ -366,9 +418,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_flags_are_what_is_wanted_and_has_a_way),
         TEST(test_a_process_lives_as_long_as_a_connection),
+        TEST(test_strangers_say_nothing),
         TEST(test_meters_are_summed),
         TEST(test_absurd_meters_are_nothing),
         TEST(test_names_are_those_of_the_agent),
+        TEST(test_meters_of_the_proxy),
         TEST(test_properties_are_told_once),
         TEST(test_properties_are_bounded),
         TEST(test_log_records_go_to_the_reporter),

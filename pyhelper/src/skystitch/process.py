@@ -116,8 +116,18 @@ def beat(field: str) -> None:
         _State.told.clear()
     _State.told.add(channel)
     _State.due_ns = perf_counter_ns() + _State.period_ns
+    segment = _open_segment()
+    if segment:
+        word["request"] = segment
     if context.send_word(channel, wire.word(process, word)) != SENT:
         _State.told.discard(channel)
+
+
+def _open_segment() -> str:
+    """The request that is being answered: who knows its id is the app that the proxy has asked."""
+    scope = context.find_scope()
+    found = scope.below() if scope is not None else None
+    return found[0].names(context.ENTRY_SPAN)[1] if found is not None else ""
 
 
 def meters() -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request costs inside a Flask app: bare, under the skystitch helper, and under its peers.
+"""What a request costs inside an app: bare, under the skystitch helper, and for Flask under its peers.
 
 Each contender runs in a process of its own, with the same app and the same prepared request, in rounds whose
 order rotates. "Request thread" is what delays the answer; "all threads" adds the agent's reporters, which
@@ -23,13 +23,28 @@ from pathlib import Path
 from harness.process import Stage
 from measure import Sink, Spread, machine, rotated, table
 
+#: Framework and agent -> what the table calls them. The first of each framework is what the others are compared to.
 CONTENDERS = {
-    "bare": "Flask alone",
-    "skystitch": "**skystitch helper**",
-    "skywalking": "SkyWalking's Python agent",
-    "opentelemetry": "OpenTelemetry, exporter that does nothing",
+    ("flask", "bare"): "Flask alone",
+    ("flask", "skystitch"): "**skystitch helper**",
+    ("flask", "skywalking"): "SkyWalking's Python agent",
+    ("flask", "opentelemetry"): "OpenTelemetry, exporter that does nothing",
+    ("django", "bare"): "Django alone, WSGI",
+    ("django", "skystitch"): "**skystitch helper**",
+    ("django-asgi", "bare"): "Django alone, ASGI",
+    ("django-asgi", "skystitch"): "**skystitch helper**",
+    ("starlette", "bare"): "Starlette alone",
+    ("starlette", "skystitch"): "**skystitch helper**",
 }
-PACKAGES = ["Flask", "apache-skywalking", "opentelemetry-sdk", "opentelemetry-instrumentation-flask"]
+PACKAGES = [
+    "Flask",
+    "Django",
+    "starlette",
+    "apache-skywalking",
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation-flask",
+]
+Contender = tuple[str, str]
 BATCHES_PER_SECOND = 12  # of 200 requests; about what the slowest contender does
 
 
@@ -40,10 +55,10 @@ class Result:
     rss_mb: Spread = field(default_factory=Spread)
 
 
-def run(contender: str, collector: str, batches: int) -> dict[str, float]:
+def run(contender: Contender, collector: str, batches: int) -> dict[str, float]:
     program = Path(__file__).parent / "helper_app.py"
     done = subprocess.run(
-        [sys.executable, program, contender, collector, str(batches)],
+        [sys.executable, program, *contender, collector, str(batches)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -63,11 +78,10 @@ def added(spread: Spread, bare: Spread) -> str:
     return f"{statistics.median(here - there for here, there in pairs):+.1f}"
 
 
-def render(results: dict[str, Result], rounds: int, requests: int) -> str:
-    bare = results["bare"]
+def render(results: dict[Contender, Result], rounds: int, requests: int) -> str:
     lines = []
     for name, label in CONTENDERS.items():
-        result = results[name]
+        result, bare = results[name], results[name[0], "bare"]
         more = ["", "", ""]
         if result is not bare:
             more = [
@@ -102,7 +116,7 @@ def main() -> None:
             sink = Sink(stage)
             for number in range(arguments.rounds):
                 for name in rotated(list(CONTENDERS), number):
-                    print(f"round {number + 1}/{arguments.rounds}: {name}", file=sys.stderr)
+                    print(f"round {number + 1}/{arguments.rounds}: {' '.join(name)}", file=sys.stderr)
                     figures = run(name, sink.address, batches)
                     for figure, value in figures.items():
                         getattr(results[name], figure).samples.append(value)

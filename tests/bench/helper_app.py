@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Flask app under one agent, called in-process; prints what a request costs as JSON.
+"""One app under one agent, called in-process; prints what a request costs as JSON.
 
 Started by helper.py in a process of its own: agents patch what they touch, and some start threads."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import json
@@ -64,28 +65,22 @@ TRACE_HEADERS = {
 }
 
 
-def make_app() -> Any:
-    from flask import Flask
-
-    app = Flask(__name__)
-
-    @app.route("/users/<int:number>")
-    def user(number: int) -> str:
-        return f"user {number}\n"
-
-    return app
+BODY = b"user 42\n"
+Calls = Callable[[int], None]  # makes so many requests, as a server would
 
 
-def make_environ() -> dict[str, Any]:
+def check(status: object, headers: Any, stitched: bool) -> None:
+    """Whether the helper answers, or did not."""
+    assert str(status).startswith("200"), status
+    names = [name.decode() if isinstance(name, bytes) else name for name, _ in headers]
+    assert ("sw8-stitch" in names) == stitched, names
+
+
+def wsgi_calls(app: Any, stitched: bool) -> Calls:
     from werkzeug.test import EnvironBuilder
 
     environ = EnvironBuilder("/users/42", headers={"User-Agent": "bench", "Accept": "*/*"}).get_environ()
-    return {**environ, "REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "40000", **TRACE_HEADERS}
-
-
-def caller(stitched: bool) -> Callable[[int], None]:
-    """Returns what makes a number of requests, as a server would; whether the helper answers is checked."""
-    app, environ = make_app(), make_environ()
+    environ.update(REMOTE_ADDR="127.0.0.1", REMOTE_PORT="40000", **TRACE_HEADERS)
     answer: list[Any] = []
 
     def start_response(status: str, headers: Any, _: Any = None) -> Callable[[bytes], object]:
@@ -95,13 +90,112 @@ def caller(stitched: bool) -> Callable[[int], None]:
     def call(count: int) -> None:
         for _ in range(count):
             body = app({**environ, "wsgi.input": io.BytesIO()}, start_response)
-            assert b"".join(body) == b"user 42\n"
+            assert b"".join(body) == BODY
             body.close()
-        status, headers = answer
-        assert status == "200 OK"
-        assert any(name == "sw8-stitch" for name, _ in headers) == stitched, headers
+        check(*answer, stitched)
 
     return call
+
+
+def asgi_calls(app: Any, stitched: bool) -> Calls:
+    fields = {"host": "localhost", "user-agent": "bench", "accept": "*/*"}
+    fields.update({name[5:].lower().replace("_", "-"): value for name, value in TRACE_HEADERS.items()})
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/users/42",
+        "raw_path": b"/users/42",
+        "query_string": b"",
+        "root_path": "",
+        "client": ("127.0.0.1", 40000),
+        "server": ("localhost", 80),
+        "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+    }
+    loop = asyncio.new_event_loop()
+    answer: list[Any] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            answer[:] = message["status"], message["headers"]
+        else:
+            assert message["body"] == BODY
+
+    async def many(count: int) -> None:
+        never = loop.create_future()
+        for _ in range(count):
+            body = [{"type": "http.request", "body": b"", "more_body": False}]
+
+            async def receive(body: Any = body) -> Any:
+                return body.pop() if body else await asyncio.shield(never)
+
+            await app({**scope}, receive, send)
+        check(*answer, stitched)
+
+    return lambda count: loop.run_until_complete(many(count))
+
+
+def flask_calls(stitched: bool) -> Calls:
+    from flask import Flask
+
+    app = Flask(__name__)
+
+    @app.route("/users/<int:number>")
+    def user(number: int) -> str:
+        return f"user {number}\n"
+
+    return wsgi_calls(app, stitched)
+
+
+def configure_django(view: Any) -> None:
+    import django
+    from django.conf import settings
+    from django.urls import path
+
+    global urlpatterns
+    urlpatterns = [path("users/<int:number>", view)]
+    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["localhost"], LOGGING_CONFIG=None)
+    django.setup()
+
+
+def django_calls(stitched: bool) -> Calls:
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.http import HttpResponse
+
+    configure_django(lambda _, number: HttpResponse(f"user {number}\n"))
+    return wsgi_calls(WSGIHandler(), stitched)
+
+
+def django_asgi_calls(stitched: bool) -> Calls:
+    from django.core.handlers.asgi import ASGIHandler
+    from django.http import HttpResponse
+
+    async def user(_: Any, number: int) -> Any:
+        return HttpResponse(f"user {number}\n")
+
+    configure_django(user)
+    return asgi_calls(ASGIHandler(), stitched)
+
+
+def starlette_calls(stitched: bool) -> Calls:
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    async def user(request: Any) -> Any:
+        return PlainTextResponse(f"user {request.path_params['number']}\n")
+
+    return asgi_calls(Starlette(routes=[Route("/users/{number:int}", user)]), stitched)
+
+
+FRAMEWORKS: dict[str, Callable[[bool], Calls]] = {
+    "flask": flask_calls,
+    "django": django_calls,
+    "django-asgi": django_asgi_calls,
+    "starlette": starlette_calls,
+}
 
 
 def settle(limit_s: float = 10.0) -> None:
@@ -114,9 +208,9 @@ def settle(limit_s: float = 10.0) -> None:
         quiet = quiet + 1 if time.process_time() - before < 0.004 else 0
 
 
-def measure(agent: str, collector: str, batches: int) -> dict[str, float]:
+def measure(framework: str, agent: str, collector: str, batches: int) -> dict[str, float]:
     AGENTS[agent](collector)
-    call = caller(agent == "skystitch")
+    call = FRAMEWORKS[framework](agent == "skystitch")
     call(5 * BATCH)
     settle()
     gc.collect()
@@ -138,6 +232,6 @@ def measure(agent: str, collector: str, batches: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))), flush=True)
+    print(json.dumps(measure(*sys.argv[1:4], int(sys.argv[4]))), flush=True)
     # Agents' exit hooks may wait for their collector; nothing is left that matters.
     os._exit(0)

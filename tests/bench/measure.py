@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from harness.process import ROOT, Process, Stage, free_port
 
@@ -75,7 +76,10 @@ class Spread:
         return f"{min(self.samples):.1f} / {self.median:.1f} / {max(self.samples):.1f}"
 
 
-def rotated(items: Sequence[str], by: int) -> list[str]:
+Item = TypeVar("Item")
+
+
+def rotated(items: Sequence[Item], by: int) -> list[Item]:
     """Each round begins with another contender, so that none always has the warmest machine."""
     by %= len(items)
     return [*items[by:], *items[:by]]

@@ -215,7 +215,9 @@ static void answer(struct sky_exchange *exchange, const struct sky_route_config 
 
     if (rules != NULL && rules->compress != NULL)
         sky_compress_prepare(exchange->req, rules->compress, &exchange->worker->counters);
-    if (rules != NULL && rules->answer.status != 0) {
+    if (rules != NULL && rules->answer.status != 0 && !sky_route_answers(route, exchange->req)) {
+        sky_exchange_fail(exchange, SKY_FAILURE_NO_HOST);
+    } else if (rules != NULL && rules->answer.status != 0) {
         sky_exchange_move(exchange, SKY_EXCHANGE_FINISHED);
         sky_route_answer(route, exchange->req);
     } else if (rules == NULL || rules->files.folder == NULL || !serve_file(exchange)) {

@@ -108,7 +108,7 @@ struct sky_conn {
     SSL *ssl;                         /* the socket's; NULL: plain, or no ClientHello yet */
     h2o_linklist_t link;              /* of front->conns */
     h2o_timeout_entry_t timer;        /* the state's, on one of the front's lists */
-    h2o_timeout_entry_t stream_timer; /* the client is waited for, of stream */
+    h2o_timeout_entry_t stream_timer; /* the client is waited for, of stream; or is watched */
     h2o_timeout_entry_t settler;      /* runs sky_conn_settle from the loop */
     h2o_timeout_entry_t reader; /* reads once more: the rest is in conn->ssl, not in the socket */
     struct sky_conn_greeting *greeting; /* heap; NULL: there is none, or it is over */
@@ -244,6 +244,12 @@ void sky_conn_refuse_body(struct sky_conn *conn, enum sky_refusal refusal);
 
 /* sky_conn_greet: reads who the client is, then welcomes it; conn may be gone afterwards. */
 void sky_conn_greet(struct sky_conn *conn);
+
+/* ---- http1_half_close.c ---- */
+
+/* sky_conn_half_close: the client sends no more. True: it is to have the answer nevertheless, and
+ * is watched for its going away; the socket must not be read any more. */
+bool sky_conn_half_close(struct sky_conn *conn);
 
 /* ---- http1_stream.c ---- */
 

@@ -51,8 +51,7 @@ void sky_front_limit_bodies(struct sky_front *front,
  * for the front's life; NULL: nowhere. */
 void sky_front_log_to(struct sky_front *front, struct sky_access_pen *pen);
 
-/* sky_front_accept: takes over an accepted socket. A client that shuts its sending side while a
- * request runs counts as gone, as with nginx: the two cannot be told apart. */
+/* sky_front_accept: takes over an accepted socket. */
 void sky_front_accept(struct sky_front *front, h2o_socket_t *sock);
 
 /* sky_front_prepare_tls: a context is for sky_front_accept_at from now on, and for nothing else.

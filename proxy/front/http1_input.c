@@ -105,9 +105,9 @@ static void on_bytes(struct sky_conn *conn)
     }
 }
 
-/* The client has shut its side, or is gone (`lost`). While a request runs both mean that nobody
- * waits for the answer any more, and the generator is told; but an answer that is complete still
- * goes to who only shut its side. */
+/* The client has shut its side, or is gone (`lost`): then nobody waits for the answer any more, and
+ * the generator is told. An answer that is complete goes to who only shut its side, and so does one
+ * that may still come (http1_half_close.c). */
 static void on_end(struct sky_conn *conn, bool lost)
 {
     bool complete = conn->response.then == SKY_THEN_FINISH;
@@ -115,6 +115,10 @@ static void on_end(struct sky_conn *conn, bool lost)
     if (complete && !lost) {
         pause_reading(conn);
         conn->half_closed = true;
+        return;
+    }
+    if (!lost && sky_conn_half_close(conn)) {
+        pause_reading(conn);
         return;
     }
     if (conn->state == SKY_CONN_BODY || conn->state == SKY_CONN_RUNNING)

@@ -138,6 +138,13 @@ static const char *reason_of(unsigned status)
     return "Answered Here";
 }
 
+bool sky_route_answers(const struct sky_route_config *route, const h2o_req_t *req)
+{
+    const char *location = route->rules->answer.location;
+
+    return location == NULL || strstr(location, "$host") == NULL || sky_route_host(req).len != 0;
+}
+
 static void add_location(const struct sky_route_config *route, h2o_req_t *req)
 {
     size_t len = expand(route, req, NULL);

@@ -14,6 +14,9 @@
 /* sky_location_check: NULL, or what is wrong with a location, as a static sentence. */
 const char *sky_location_check(const char *location);
 
+/* sky_route_answers: false when the location needs the request's host and it names none. */
+bool sky_route_answers(const struct sky_route_config *route, const h2o_req_t *req);
+
 /* sky_route_answer: sends what the route's rules say; they have an answer.status. As with h2o_send,
  * the request may be gone when it returns. */
 void sky_route_answer(const struct sky_route_config *route, h2o_req_t *req);

@@ -246,3 +246,16 @@ def test_a_mistake_in_a_route(stage: Stage, kind: str) -> None:
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     for word in says:
         assert word in done.stderr, done.stderr
+
+
+def test_a_redirect_by_host_needs_one(stage: Stage) -> None:
+    """Without a host the path's first segment would become the host."""
+    proxy = Skystitch(stage, "127.0.0.1:9", config={"routes": [{"path": "/", "redirect": "https://$host$path"}]})
+    with proxy.raw() as client:
+        client.send(b"GET /evil.test/x HTTP/1.0\r\n\r\n")
+        answer, _ = client.response()
+        assert (answer.status, answer.headers.get("Location")) == (400, None)
+    with proxy.raw() as client:
+        client.send(b"GET /x HTTP/1.0\r\nHost: a.test:80\r\n\r\n")
+        assert client.response()[0].headers["Location"] == "https://a.test/x"
+    assert proxy.metric("skystitch_failures_total", reason="no_host") == 1

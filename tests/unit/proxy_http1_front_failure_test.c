@@ -173,21 +173,81 @@ static void test_body_without_room(void **state)
 static void test_client_leaves_while_a_request_runs(void **state)
 {
     (void)state;
-    for (int half = 0; half < 2; half++) {
-        struct client client = client_dial();
+    for (unsigned unix_socket = 0; unix_socket < 2; unix_socket++) {
+        struct client client = unix_socket ? client_open() : client_dial();
         say(&client, GET("/wait"));
         until(fixture->waiting != NULL);
-        if (half)
-            shutdown(client.fd, SHUT_WR);
-        else
-            client_close(&client);
-        until(fixture->waiting == NULL);
-        assert_int_equal(fixture->stops, half + 1);
-        assert_int_equal(fixture->broken, half + 1);
-        assert_int_equal(counted(SKY_COUNT_client_gone), half + 1);
-        until(none_left());
         client_close(&client);
+        until(fixture->waiting == NULL);
+        assert_int_equal(fixture->stops, unix_socket + 1);
+        assert_int_equal(fixture->broken, unix_socket + 1);
+        assert_int_equal(counted(SKY_COUNT_client_gone), unix_socket + 1);
+        until(none_left());
     }
+}
+
+static void answer_waiting(void)
+{
+    h2o_req_t *req = fixture->waiting;
+    h2o_iovec_t late = h2o_iovec_init(H2O_STRLIT("late"));
+
+    fixture->waiting = NULL;
+    h2o_send(req, &late, 1, H2O_SEND_STATE_FINAL);
+}
+
+/* As printf | nc does. The interim answer tells whether the client is still there. */
+static void test_half_close_while_a_request_runs(void **state)
+{
+    (void)state;
+    struct client client = client_dial();
+
+    say(&client, GET("/wait"));
+    until(fixture->waiting != NULL);
+    shutdown(client.fd, SHUT_WR);
+    hear(&client, "HTTP/1.1 100 Continue\r\n\r\n");
+    for (int i = 0; i < 3; i++)
+        turn();
+    answer_waiting();
+    hear(&client, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlate");
+    hear_end(&client);
+    until(none_left());
+    assert_int_equal(fixture->stops, 0);
+    assert_int_equal(counted(SKY_COUNT_client_gone), 0);
+    client_close(&client);
+}
+
+/* HTTP/1.0 knows no interim answers: the client must not get one. */
+static void test_half_close_in_http_1_0(void **state)
+{
+    (void)state;
+    struct client client = client_dial();
+
+    say(&client, "GET /wait HTTP/1.0\r\n\r\n");
+    until(fixture->waiting != NULL);
+    shutdown(client.fd, SHUT_WR);
+    until(only_conn()->half_closed);
+    answer_waiting();
+    hear(&client, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlate");
+    hear_end(&client);
+    client_close(&client);
+}
+
+static void test_a_reset_after_a_half_close(void **state)
+{
+    (void)state;
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    struct client client = client_dial();
+
+    say(&client, GET("/wait"));
+    until(fixture->waiting != NULL);
+    shutdown(client.fd, SHUT_WR);
+    until(only_conn()->half_closed);
+    setsockopt(client.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    client_close(&client);
+    until(fixture->waiting == NULL);
+    assert_int_equal(fixture->stops, 1);
+    assert_int_equal(counted(SKY_COUNT_client_gone), 1);
+    until(none_left());
 }
 
 static void test_client_leaves_in_a_body(void **state)
@@ -412,6 +472,9 @@ int main(void)
         TEST(test_client_leaves_in_an_answer),
         TEST(test_client_leaves_unseen),
         TEST(test_half_close_after_the_answer_is_made),
+        TEST(test_half_close_while_a_request_runs),
+        TEST(test_half_close_in_http_1_0),
+        TEST(test_a_reset_after_a_half_close),
         TEST(test_generator_fails),
         TEST(test_wrong_length),
         TEST(test_drain),

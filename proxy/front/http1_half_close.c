@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client has shut its sending side while its request runs.
+ *
+ * It may want the answer all the same, as who pipes a request into nc does, or it may have gone:
+ * the end of what it sends looks the same. Who has gone answers with a reset to anything that is
+ * sent to it, so it is sent an interim 100, which every client passes over (RFC 9110, 15.2); in
+ * HTTP/1.0 there is none, and the answer itself tells. Happy path: the answer is sent, then the
+ * connection is closed. Failures: a reset comes: the client has gone, and the generator is told.
+ * The answer has begun and waits for the app: nothing can be sent between, and the client counts as
+ * gone. */
+#include <poll.h>
+
+#include "proxy/front/http1_conn.h"
+
+static bool has_gone(const struct sky_conn *conn)
+{
+    struct pollfd socket = {.fd = h2o_socket_get_fd(conn->sock)};
+
+    return poll(&socket, 1, 0) > 0 && (socket.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+/* The socket is not read any more, since its end would be reported over and over. */
+static void watch(struct sky_conn *conn)
+{
+    h2o_context_t *ctx = conn->super.ctx;
+
+    h2o_timeout_link(ctx->loop, &ctx->hundred_ms_timeout, &conn->stream_timer);
+}
+
+static void on_watch(h2o_timeout_entry_t *entry)
+{
+    struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, stream_timer, entry);
+
+    if (!has_gone(conn)) {
+        watch(conn);
+        return;
+    }
+    sky_conn_count(conn, SKY_COUNT_client_gone);
+    sky_conn_close(conn);
+}
+
+bool sky_conn_half_close(struct sky_conn *conn)
+{
+    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    bool begun = conn->response.head_made;
+
+    if (conn->state != SKY_CONN_RUNNING || conn->stream.unread ||
+        (begun && !h2o_socket_is_writing(conn->sock)))
+        return false;
+    conn->half_closed = conn->must_close = true;
+    conn->stream_timer.cb = on_watch;
+    watch(conn);
+    if (!begun && conn->req.version >= 0x101)
+        sky_conn_write(conn, h2o_iovec_init(interim, sizeof(interim) - 1));
+    return true;
+}

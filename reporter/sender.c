@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "reporter/courier.h"
-#include "reporter/identity.h"
+#include "reporter/heartbeat.h"
 #include "reporter/log.h"
 #include "reporter/standing.h"
 
@@ -60,11 +60,7 @@ struct sky_sender {
     unsigned halvings;
     int64_t halvings_at_ms; /* when `halvings` was last topped up */
     bool is_flushing, is_finishing;
-    /* Heartbeat. */
-    struct sky_packet *properties, *keep_alive;
-    bool properties_due, keep_alive_due, probe_due;
-    int64_t next_beat_ms;
-    uint32_t beats;
+    struct sky_heartbeat heartbeat;
     struct sky_log_limit refused_limit, unclear_limit;
 };
 
@@ -112,17 +108,17 @@ struct sky_sender *sky_sender_new(const struct sky_sender_parts *parts)
     sender->live.backlog = parts->backlog;
     sender->readback.backlog = parts->readback;
     sender->halvings = MAX_HALVINGS;
-    sender->halvings_at_ms = sender->next_beat_ms = parts->now_ms();
+    sender->halvings_at_ms = parts->now_ms();
     sky_standing_init(&sender->standing, parts->options->backends, parts->options->backend_count);
     sender->standing.credentials_option = parts->ops->credentials_option;
     sender->standing.tally = parts->tally;
     sender->standing.status = parts->status;
     for (size_t i = 0; i < MAX_CALLS; i++)
         sender->slots[i].sender = sender;
-    sender->properties = sky_identity_properties(parts->options);
-    sender->keep_alive = sky_identity_keep_alive(parts->options);
+    bool has_heartbeat =
+        sky_heartbeat_init(&sender->heartbeat, parts->options, sender->halvings_at_ms);
     sender->transport = parts->ops->create(parts->options);
-    if (sender->properties == NULL || sender->keep_alive == NULL || sender->transport == NULL) {
+    if (!has_heartbeat || sender->transport == NULL) {
         sky_sender_destroy(sender);
         return NULL;
     }
@@ -272,14 +268,15 @@ static void on_batch_done(struct sky_call *call)
     }
 }
 
-/* Heartbeat. The packets stay the sender's: the call's list is only emptied. */
+/* Heartbeat. The packets stay its own: the call's list is only emptied. */
 
 static void on_probe_done(struct sky_sender *sender, const struct sky_call *call)
 {
-    sender->probe_due = false;
-    if (call->outcome != SKY_OUTCOME_CONFIRMED)
+    bool is_working = call->outcome == SKY_OUTCOME_CONFIRMED;
+
+    sky_heartbeat_probed(&sender->heartbeat, is_working);
+    if (!is_working)
         return;
-    sender->keep_alive_due = false;
     sky_backends_prefer(&sender->standing.backends);
     sky_log(SKY_LOG_INFO, "reporter: %s answers again", backend_name(sender, call->backend));
 }
@@ -303,27 +300,9 @@ static void on_beat_done(struct sky_call *call)
         note_failure(sender, slot);
         return;
     }
-    /* A collector of traces alone is a backend too: what it does not take is not asked of it again
-     * before the next beat. */
     sky_standing_answered(&sender->standing, call, slot->epoch);
     sky_standing_tell(&sender->standing, call);
-    if (call->kind == SKY_CALL_PROPERTIES)
-        sender->properties_due = false;
-    else
-        sender->keep_alive_due = false;
-}
-
-static void schedule_beat(struct sky_sender *sender, int64_t now)
-{
-    const struct sky_reporter_options *options = sender->parts.options;
-
-    if (sender->is_finishing || now < sender->next_beat_ms)
-        return;
-    sender->next_beat_ms = now + (options->heartbeat_ms > 0 ? options->heartbeat_ms : 1);
-    sender->keep_alive_due = true;
-    if (options->properties_every == 0 || sender->beats++ % options->properties_every == 0)
-        sender->properties_due = true;
-    sender->probe_due = sender->standing.backends.current != 0;
+    sky_heartbeat_answered(&sender->heartbeat, call);
 }
 
 static size_t busy_batches(const struct sky_sender *sender)
@@ -366,41 +345,25 @@ static bool start(struct sky_sender *sender, struct slot *slot)
 static void start_beat(struct sky_sender *sender)
 {
     struct slot *slot = &sender->slots[0];
-    bool is_due = sender->properties_due || sender->keep_alive_due;
 
-    if (!is_due || sender->is_finishing || is_beside_busy(sender) || !may_call(sender))
+    if (!sky_heartbeat_is_due(&sender->heartbeat) || sender->is_finishing ||
+        is_beside_busy(sender) || !may_call(sender))
         return;
-    sender->probe_due &= sender->standing.backends.current != 0;
-    bool is_properties = sender->properties_due && !sender->probe_due;
-    struct sky_packet *packet = is_properties ? sender->properties : sender->keep_alive;
-    slot->is_probe = sender->probe_due;
-    slot->call = (struct sky_call){
-        .kind = is_properties ? SKY_CALL_PROPERTIES : SKY_CALL_KEEP_ALIVE,
-        .backend = slot->is_probe ? 0 : sender->standing.backends.current,
-        .done = on_beat_done,
-    };
-    sky_packets_add(&slot->call.packets, packet);
+    slot->call = (struct sky_call){.done = on_beat_done};
+    slot->is_probe =
+        sky_heartbeat_fill(&sender->heartbeat, &slot->call, sender->standing.backends.current);
     if (!start(sender, slot))
         slot->call.packets = (struct sky_packets){0};
-}
-
-/* The instance has become another, as far as OAP is told. */
-static void renew_properties(struct sky_sender *sender)
-{
-    struct sky_packet *properties = sky_courier_take_properties(sender->parts.courier);
-
-    if (properties == NULL)
-        return;
-    free(sender->properties);
-    sender->properties = properties;
-    sender->properties_due = true;
 }
 
 static void run_courier(struct sky_sender *sender)
 {
     if (sender->parts.courier == NULL || is_beside_busy(sender) || !may_call(sender))
         return;
-    renew_properties(sender);
+    /* The instance has become another, as far as OAP is told. */
+    struct sky_packet *properties = sky_courier_take_properties(sender->parts.courier);
+    if (properties != NULL)
+        sky_heartbeat_renew(&sender->heartbeat, properties);
     sky_courier_run(sender->parts.courier);
 }
 
@@ -461,8 +424,9 @@ int64_t sky_sender_run(struct sky_sender *sender)
 {
     int64_t now = sender->parts.now_ms();
 
-    schedule_beat(sender, now);
-    int64_t next_beat = sender->is_finishing ? INT64_MAX : sender->next_beat_ms;
+    if (!sender->is_finishing)
+        sky_heartbeat_schedule(&sender->heartbeat, sender->standing.backends.current != 0, now);
+    int64_t next_beat = sender->is_finishing ? INT64_MAX : sender->heartbeat.next_ms;
     if (sender->parts.backlog->queue.count == 0)
         sender->is_flushing = sender->is_finishing;
     if (sky_backends_ready(&sender->standing.backends, now)) {
@@ -516,7 +480,6 @@ void sky_sender_destroy(struct sky_sender *sender)
         sky_courier_detach(sender->parts.courier);
     if (sender->transport != NULL)
         sender->parts.ops->destroy(sender->transport);
-    free(sender->properties);
-    free(sender->keep_alive);
+    sky_heartbeat_fini(&sender->heartbeat);
     free(sender);
 }

@@ -86,6 +86,12 @@ ROWS = (
     Row("current", "", CURRENT),
     Row("current-python313", "python3.13", CURRENT),
     Row("data", "", DATA),
+    Row("other-frameworks", "", ("bottle", "falcon", "pyramid", "setuptools<81")),
+    Row(
+        "other-frameworks-old",
+        "",
+        ("bottle==0.12.25", "falcon==3.1.3", "pyramid==2.0.2", "setuptools<81"),
+    ),
     Row("no-blinker", "", ("Flask==2.2.5", "Werkzeug==2.2.3", "requests")),
     Row("no-frameworks", "", ()),
 )

@@ -29,11 +29,7 @@ class ForeignRoutes:
         view, rule = _find_rule(told)
         if not rule:
             return self._unknown
-        key = (view or self._app, rule, environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", ""))
-        try:
-            return self._cache[key]
-        except TypeError:  # a view that cannot be hashed
-            return self._cache.make(key)
+        return self._cache.find(view or self._app, rule, environ)
 
 
 def _find_rule(told: Mapping[str, Any]) -> tuple[Any, str]:

@@ -32,6 +32,14 @@ class RouteCache(dict[RouteKey, wire.Route]):
         route = self[key] = self.make(key)
         return route
 
+    def find(self, view: Any, rule: str, environ: dict[str, Any]) -> wire.Route:
+        """The route of a request, made when it is the first one."""
+        key = (view, rule, environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", ""))
+        try:
+            return self[key]
+        except TypeError:  # a view that cannot be hashed
+            return self.make(key)
+
     def make(self, key: RouteKey) -> wire.Route:
         """The route without a look at the cache, for a view that cannot be hashed."""
         view, rule, method, script_name = key

@@ -30,10 +30,8 @@ _SERVER_ERROR = "5"
 _WITHOUT_BODY = ("1", "204", "304")
 
 
-class ForeignRecording(Recording):
-    """A request in an app whose framework tells little."""
-
-    routes: ForeignRoutes
+class WsgiRecording(Recording):
+    """A request in a WSGI app whose streams and failures are known by what goes to the server."""
 
     def __init__(
         self, environ: Environ, start_response: StartResponse, field: str, clock: int
@@ -41,9 +39,6 @@ class ForeignRecording(Recording):
         super().__init__(environ, start_response, field, clock)
         # What the server was handling already, in an app of somebody who is handling something.
         self._handled = sys.exc_info()[1]
-
-    def route(self, status: str) -> wire.Route:
-        return self.routes.find(self.environ, self.environ)
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Any:
         try:
@@ -73,8 +68,8 @@ class ForeignRecording(Recording):
         return not any(name.lower() == "content-length" for name, _ in headers)
 
 
-#: Makes a recording of a request, or of none: None.
-Make = Callable[[Any, Environ, StartResponse, str, int], Recording]
+#: A class of recordings, or what makes one.
+Make = Callable[[Environ, StartResponse, str, int], Recording]
 
 
 def wrap_app(make: Make) -> Callable[[WsgiApp], WsgiApp]:
@@ -89,7 +84,7 @@ def wrap_app(make: Make) -> Callable[[WsgiApp], WsgiApp]:
                 except BaseException as error:
                     errors.forget_own_frame(error)
                     raise
-            recording = make(app, environ, start_response, field, perf_counter_ns())
+            recording = make(environ, start_response, field, perf_counter_ns())
             environ[MARK] = recording
             reset = current.set(recording)
             try:
@@ -125,6 +120,15 @@ def _is_there(body: Iterable[bytes], environ: Environ) -> bool:
     return isinstance(wrapper, type) and isinstance(body, wrapper)
 
 
+class _ForeignRecording(WsgiRecording):
+    """A request in an app that is known by its middleware alone."""
+
+    routes: ForeignRoutes
+
+    def route(self, status: str) -> wire.Route:
+        return self.routes.find(self.environ, self.environ)
+
+
 class Middleware:
     """Times the requests of a WSGI app for the proxy, and tells it of exceptions and of the route
     if the framework leaves it in the environ."""
@@ -135,9 +139,9 @@ class Middleware:
         routes = ForeignRoutes(app, component)
 
         def make(
-            _: Any, environ: Environ, start_response: StartResponse, field: str, clock: int
+            environ: Environ, start_response: StartResponse, field: str, clock: int
         ) -> Recording:
-            recording = ForeignRecording(environ, start_response, field, clock)
+            recording = _ForeignRecording(environ, start_response, field, clock)
             recording.routes = routes
             recording.component, recording.entry_point = component, routes.handler
             return recording

@@ -54,12 +54,7 @@ class StarletteRecording(AsgiRecording):
             if not self.mount:
                 return _routes.without_rule(status, self.environ)
             rule = "/*"
-        environ = self.environ
-        key = (self.view, self.mount + rule, environ["REQUEST_METHOD"], environ["SCRIPT_NAME"])
-        try:
-            return _routes[key]
-        except TypeError:  # a view that cannot be hashed
-            return _routes.make(key)
+        return _routes.find(self.view, self.mount + rule, self.environ)
 
     def choose(self, route: Any) -> None:
         """The route is about to be used."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import flask
 import pytest
 
 import skystitch
@@ -19,6 +18,8 @@ from conftest import SEGMENT, TRACE, Client
 from skystitch import agent, logs
 from skystitch.channel import losses
 from skystitch.clock import to_wall
+
+flask = pytest.importorskip("flask")
 
 app = flask.Flask(__name__)
 logger = logging.getLogger("records")

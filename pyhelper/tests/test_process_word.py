@@ -9,13 +9,14 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
-import flask
 import pytest
 
 from conftest import SEGMENT, Client, Proxy
 from skystitch import process
 from skystitch.channel import losses
 from skystitch.clock import to_wall
+
+flask = pytest.importorskip("flask")
 
 app = flask.Flask(__name__)
 

@@ -14,6 +14,7 @@
 
 #include "proxy/back/dial.h"
 #include "proxy/back/http1_back.h"
+#include "proxy/back/proxy_out.h"
 #include "proxy/back/upstream.h"
 #include "proxy/back/uwsgi.h"
 #include "reporter/log.h"
@@ -33,7 +34,8 @@ struct check {
     struct sky_dial dial;
     struct sky_back back;
     h2o_mem_pool_t pool; /* of the request under way */
-    int status;          /* of its answer; 0: none yet */
+    char preface[SKY_PROXY_OUT_BYTES];
+    int status; /* of its answer; 0: none yet */
 };
 
 struct sky_checks {
@@ -185,6 +187,9 @@ static void on_next(h2o_timeout_entry_t *entry)
     check->status = 0;
     h2o_mem_init_pool(&check->pool);
     h2o_timeout_link(check->all->ctx->loop, &check->limit, &check->deadline);
+    size_t len = sky_proxy_out_write(check->server->upstream->config->proxy_protocol, NULL, NULL,
+                                     check->preface);
+    check->dial.preface = sky_text(check->preface, len);
     sky_dial_start(&check->dial, check->server, on_dialled);
 }
 

@@ -143,6 +143,20 @@ static void start_handshake(struct sky_dial *dial)
 
 /* --- connecting --- */
 
+/* A fresh socket takes so few bytes at once. */
+static bool send_preface(struct sky_dial *dial)
+{
+    ssize_t sent =
+        send(h2o_socket_get_fd(dial->sock), dial->preface.base, dial->preface.len, MSG_NOSIGNAL);
+
+    if (sent == (ssize_t)dial->preface.len)
+        return true;
+    dial->error = sent == -1 ? errno : EIO;
+    h2o_socket_close(dial->sock);
+    dial->sock = NULL;
+    return false;
+}
+
 /* The address that worked is the first to be tried by the next dial. */
 static void succeed(struct sky_dial *dial)
 {
@@ -156,6 +170,10 @@ static void succeed(struct sky_dial *dial)
         server->addresses[0] = worked;
     }
     sky_count(server->upstream->counters, SKY_COUNT_upstream_connects);
+    if (dial->preface.len != 0 && !send_preface(dial)) {
+        connect_next(dial);
+        return;
+    }
     if (server->upstream->roster->tls != NULL) {
         start_handshake(dial);
         return;

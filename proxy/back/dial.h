@@ -5,6 +5,7 @@
 
 #include <h2o.h>
 
+#include "propagation/text.h"
 #include "proxy/back/upstream.h"
 #include "proxy/exchange/failure.h"
 
@@ -19,6 +20,8 @@ typedef void sky_dial_done_fn(struct sky_dial *dial, struct sky_upstream_conn *c
 struct sky_dial {
     sky_dial_done_fn *done;
     struct sky_upstream_server *server;
+    struct sky_text
+        preface; /* of who dials: first bytes of a connection, before TLS; empty: none */
     h2o_timeout_entry_t deadline;
     h2o_linklist_t waiting; /* of the server's unresolved or backlogged */
     bool backlogged;

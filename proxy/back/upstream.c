@@ -74,8 +74,9 @@ struct sky_upstream *sky_upstream_new(h2o_context_t *ctx, struct sky_roster *ros
     h2o_timeout_init(ctx->loop, &self->retry, BACKLOG_RETRY_MS);
     h2o_timeout_init(ctx->loop, &self->head_hold, HEAD_HOLD_MS);
     h2o_timeout_init(ctx->loop, &self->patience, self->config->queue.timeout_ms);
-    self->once =
-        config->timeouts.upstream_idle_ms == 0 || self->config->protocol == SKY_UPSTREAM_UWSGI;
+    self->once = config->timeouts.upstream_idle_ms == 0 ||
+                 self->config->protocol == SKY_UPSTREAM_UWSGI ||
+                 self->config->proxy_protocol != SKY_PROXY_PROTOCOL_OFF;
     take_members(self);
     sky_turn_init_upstream(self);
     return self;

@@ -60,6 +60,7 @@ struct sky_option_type {
     X(statuses, struct sky_statuses)        \
     X(target, char *)                       \
     X(host, char *)                         \
+    X(proxy_out, enum sky_proxy_protocol)   \
     X(balance, enum sky_balance)            \
     X(operation, enum sky_operation)        \
     X(shape, enum sky_shape)                \

@@ -274,6 +274,10 @@ static const struct sky_choice spool_syncs[] = {{"interval", SKY_SPOOL_SYNC_INTE
                                                 {"never", SKY_SPOOL_SYNC_NEVER},
                                                 {"always", SKY_SPOOL_SYNC_ALWAYS},
                                                 {NULL, 0}};
+static const struct sky_choice proxy_outs[] = {
+    {"off", SKY_PROXY_PROTOCOL_OFF}, {"v1", SKY_PROXY_PROTOCOL_V1},
+    {"v2", SKY_PROXY_PROTOCOL_V2},   {"false", SKY_PROXY_PROTOCOL_OFF},
+    {"no", SKY_PROXY_PROTOCOL_OFF},  {NULL, 0}};
 static const struct sky_choice balances[] = {
     {"round_robin", SKY_BALANCE_ROUND_ROBIN}, {"least_conn", SKY_BALANCE_LEAST_CONN}, {NULL, 0}};
 static const struct sky_choice unknown_hosts[] = {
@@ -377,6 +381,12 @@ const struct sky_option_type sky_option_type_unknown_host = {
 const struct sky_option_type sky_option_type_speaks = {
     .name = "word",
     .choices = upstream_protocols,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_proxy_out = {
+    .name = "word",
+    .choices = proxy_outs,
     .read = read_choice,
     .write = write_choice,
 };

@@ -11,6 +11,7 @@
 #include "proxy/address.h"
 
 enum sky_upstream_protocol { SKY_UPSTREAM_HTTP, SKY_UPSTREAM_UWSGI };
+enum sky_proxy_protocol { SKY_PROXY_PROTOCOL_OFF, SKY_PROXY_PROTOCOL_V1, SKY_PROXY_PROTOCOL_V2 };
 enum sky_balance { SKY_BALANCE_ROUND_ROBIN, SKY_BALANCE_LEAST_CONN };
 enum sky_switch { SKY_SWITCH_AUTO, SKY_SWITCH_ON, SKY_SWITCH_OFF };
 
@@ -30,6 +31,7 @@ struct sky_upstream_config {
     struct sky_server_config *servers;
     size_t server_count;
     enum sky_upstream_protocol protocol;
+    enum sky_proxy_protocol proxy_protocol; /* to the servers */
     enum sky_balance balance;
     uint32_t max_fails;       /* after so many a server is passed over; 0: never */
     uint32_t fail_timeout_ms; /* for so long, and within so long they count */

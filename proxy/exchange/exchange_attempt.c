@@ -7,6 +7,7 @@
  * be sent twice. A fresh one does: once by another server, if it may. Everything else: the error
  * page. */
 #include "proxy/back/health.h"
+#include "proxy/back/proxy_out.h"
 #include "proxy/back/request_head.h"
 #include "proxy/back/upstream.h"
 #include "proxy/back/uwsgi.h"
@@ -210,6 +211,20 @@ static void on_dialled(struct sky_dial *dial, struct sky_upstream_conn *conn,
         sky_exchange_fail(exchange, failure);
 }
 
+/* The connection will begin with a header that says who the client is. */
+static void introduce(struct sky_exchange *exchange)
+{
+    const h2o_conn_t *conn = exchange->req->conn;
+    struct sockaddr_storage client = {0}, local = {0};
+    char *header = h2o_mem_alloc_pool(&exchange->req->pool, SKY_PROXY_OUT_BYTES);
+
+    conn->callbacks->get_peername(exchange->req->conn, (struct sockaddr *)&client);
+    conn->callbacks->get_sockname(exchange->req->conn, (struct sockaddr *)&local);
+    size_t len = sky_proxy_out_write(exchange->upstream->config->proxy_protocol,
+                                     (struct sockaddr *)&client, (struct sockaddr *)&local, header);
+    exchange->dial.preface = sky_text(header, len);
+}
+
 static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_server *server,
                           bool fresh)
 {
@@ -228,6 +243,8 @@ static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_ser
         return;
     }
     sky_exchange_move(exchange, SKY_EXCHANGE_DIALLING);
+    if (exchange->upstream->config->proxy_protocol != SKY_PROXY_PROTOCOL_OFF)
+        introduce(exchange);
     sky_dial_start(&exchange->dial, server, on_dialled);
 }
 

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import socket
+import struct
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -258,3 +262,77 @@ def test_a_health_check_of_a_server_that_is_gone(stage: Stage) -> None:
     failures = proxy.metric("skystitch_failures_total")
     assert {proxy.get("/").text for _ in range(4)} == {"spare"}
     assert proxy.metric("skystitch_failures_total") == failures
+
+
+class Introduced:
+    """An origin that reads a PROXY header off each connection, then one request."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.name = "introduced"
+        self.headers: list[bytes] = []
+        self.heads: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+        stage.add(self)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self._listener.accept()
+                with sock, sock.makefile("rb") as stream:
+                    first = stream.read(16)
+                    if first.startswith(b"\r\n\r\n\0\r\nQUIT\n"):
+                        first += stream.read(int.from_bytes(first[14:16], "big"))
+                    else:
+                        first += stream.readline()
+                    self.headers.append(first)
+                    head = b""
+                    while (line := stream.readline()) not in (b"\r\n", b""):
+                        head += line
+                    self.heads.append(head)
+                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    def log(self) -> str:
+        return repr(self.headers)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_servers_are_told_who_the_client_is(stage: Stage, version: str) -> None:
+    origin = Introduced(stage)
+    proxy = proxy_to(stage, [origin.address], upstream={"proxy_protocol": version})
+    with proxy.raw() as client:
+        port = client.sock.getsockname()[1]
+        for _ in range(2):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.head().read() == b"ok"
+    if version == "v1":
+        expected = b"PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n" % (port, proxy.port)
+    else:
+        ports = struct.pack(">HH", port, proxy.port)
+        expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([127, 0, 0, 1] * 2) + ports
+    assert origin.headers == [expected] * 2  # one connection for each request
+    assert b"Connection: close\r\n" in origin.heads[0]
+
+
+def test_health_checks_introduce_nobody(stage: Stage) -> None:
+    origin = Introduced(stage)
+    proxy_to(stage, [origin.address], upstream={"proxy_protocol": "v2", "health_check": CHECK})
+    until(lambda: origin.headers, "it was asked")
+    assert origin.headers[0] == b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_gunicorn_reads_the_header(stage: Stage, version: str) -> None:
+    app = Gunicorn(stage, "environ_app:app", options=["--proxy-protocol", "auto"], tcp=True)
+    proxy = proxy_to(stage, [app.address], upstream={"proxy_protocol": version})
+    with proxy.raw() as client:
+        port = client.sock.getsockname()[1]
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        told = json.loads(client.head().read())
+    assert (told["REMOTE_ADDR"], told["REMOTE_PORT"]) == ("127.0.0.1", str(port))

@@ -4,19 +4,25 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import SEGMENT, Client, Proxy
-from skystitch import process
+from skystitch import process, wire
 from skystitch.channel import losses
 from skystitch.clock import to_wall
 
 flask = pytest.importorskip("flask")
+
+VECTORS = json.loads(
+    (Path(__file__).parents[2] / "tests" / "vectors" / "stitch.json").read_text(encoding="utf-8")
+)
 
 app = flask.Flask(__name__)
 
@@ -144,3 +150,8 @@ def test_a_strange_field_is_none(ask: Callable[..., Any]) -> None:
     for field in ("", "1", ";;;", "1;-;1;spml", "1;/etc/passwd;1;spml", "1;@other;1;spml"):
         process.beat(field)
     assert process.asked("1;@skystitch-x;5;spm;mac") == ("@skystitch-x", "spm")
+
+
+@pytest.mark.parametrize("vector", VECTORS["words"], ids=lambda vector: str(vector["name"]))
+def test_vectors(vector: dict[str, Any]) -> None:
+    assert json.loads(wire.word(vector["process"], vector["said"])) == vector["message"]

@@ -27,7 +27,8 @@ static void hand_over(struct sky_upstream_server *server, struct sky_upstream_se
     memcpy(heir->addresses, server->addresses, sizeof(heir->addresses));
     heir->address_count = server->address_count;
     heir->resolved_ms = server->resolved_ms;
-    if (heir->upstream->once ||
+    if (heir->upstream->once || heir->upstream->roster->tls != NULL ||
+        server->upstream->roster->tls != NULL || /* whom it trusts may have changed */
         heir->upstream->config->protocol != server->upstream->config->protocol)
         return;
     /* the oldest first: timers and list stand in that order */

@@ -302,3 +302,35 @@ def test_status_code() -> None:
     assert wire.status_code("404 NOT FOUND") == 404
     assert wire.status_code("teapot") == 0
     assert wire.status_code("") == 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"tags": []},
+        {"tags": [['k"', "v\\\n"], ["k", "\u00e9\u2028"]], "error": True, "peer": "h:1"},
+        {"logs": [{"at": 1, "data": [["event", "x"]]}]},
+        {"tags": [["nul", "a\0b"]], "operation": "\0"},
+        {"tags": [["half", "\ud800"]]},
+    ],
+)
+def test_spans_are_written_as_json(more: dict[str, Any]) -> None:
+    """By hand, but as the encoder would: whatever the texts hold."""
+    made = {"id": 2, "parent": 1, "type": "exit", "layer": "http", "component": 7002}
+    made = {**made, "operation": "/x", "begin": 1, "duration": 2, **more}
+    (text,), dropped = wire.messages({"v": 1}, [dict(made), {**made, "id": 3}])
+    assert dropped == 0
+    wanted = json.loads(json.dumps(made).replace("\\u0000", "").replace("\\ud800", "\\ufffd"))
+    assert json.loads(text)["spans"] == [wanted, {**wanted, "id": 3}]
+
+
+def test_what_is_remembered_of_spans_is_bounded() -> None:
+    made = {"id": 2, "parent": 1, "type": "exit", "layer": "http", "component": 1}
+    for number in range(3000):
+        text = str(number)
+        span = {**made, "operation": text, "begin": 1, "duration": 2, "tags": [[text, ""]]}
+        wire.messages({"v": 1}, [span])
+        wire._encoded(text)
+    kept = (wire._known_kinds, wire._known_keys, wire._known_base64)
+    assert max(map(len, kept)) <= 512

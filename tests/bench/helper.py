@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from calls import Calls
 from harness.process import Stage
 from measure import Sink, Spread, machine, rotated, table
 
@@ -110,6 +111,7 @@ def main() -> None:
     arguments = parser.parse_args()
     batches = arguments.seconds * BATCHES_PER_SECOND
     results = {name: Result() for name in CONTENDERS}
+    calls = Calls()
     with tempfile.TemporaryDirectory(prefix="skystitch-bench-") as directory:
         stage = Stage(Path(directory))
         try:
@@ -120,9 +122,11 @@ def main() -> None:
                     figures = run(name, sink.address, batches)
                     for figure, value in figures.items():
                         getattr(results[name], figure).samples.append(value)
+                print(f"round {number + 1}/{arguments.rounds}: outgoing calls", file=sys.stderr)
+                calls.round(number, sink.address, arguments.seconds)
         finally:
             stage.close()
-    text = render(results, arguments.rounds, batches * 200)
+    text = f"{render(results, arguments.rounds, batches * 200)}\n\n{calls.render()}"
     print(text)
     if arguments.output:
         arguments.output.write_text(text + "\n")

@@ -39,7 +39,6 @@ class Ignored:
 Describe = Callable[..., "Target | None"]
 Wrapper = Callable[[Any], Any]
 
-_MAX_TEXT = 4096
 _MAX_NAME = 256
 
 
@@ -76,9 +75,6 @@ def new_span(recorder: Recorder, parent: int, target: Target) -> wire.Span | Non
     if span == ENTRY_SPAN:
         return None
     component, layer, operation, peer, tags = target
-    for tag in tags:
-        if len(tag[1]) > _MAX_TEXT:
-            tag[1] = tag[1][:_MAX_TEXT]
     return {
         "id": span,
         "parent": parent,
@@ -97,6 +93,16 @@ def start(
 ) -> Call | None:
     """Begins the call that these arguments make. None: there is nothing to trace. carries: the
     trace goes along, even where the span is not reported."""
+    return _start(describe, args, kwargs, is_current, carries)
+
+
+def _start(
+    describe: Describe,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    is_current: bool = True,
+    carries: bool = False,
+) -> Call | None:
     try:
         found = place()
         if found is None:
@@ -119,7 +125,7 @@ def traced(describe: Describe) -> Wrapper:
 
     def make(original: Any) -> Any:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            call = start(describe, *args, **kwargs)
+            call = _start(describe, args, kwargs)
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
@@ -147,7 +153,7 @@ def traced_async(describe: Describe) -> Wrapper:
 
     def make(original: Any) -> Any:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            call = start(describe, *args, **kwargs)
+            call = _start(describe, args, kwargs)
             try:
                 result = await original(*args, **kwargs)
             except BaseException as error:

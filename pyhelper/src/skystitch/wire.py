@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from binascii import a2b_base64, b2a_base64
+from json.encoder import encode_basestring as _quote  # how _encode() writes a text
 from typing import Any, NamedTuple
 
 MAX_MESSAGE_BYTES = 48 * 1024
@@ -232,7 +233,7 @@ def messages(
     """Writes the closing message of a segment, in as many parts as the limit makes necessary, or
     at most max_parts, numbered from first. Returns them and the number of spans that found no
     place."""
-    whole = _json({**head, "seq": first, "last": True, "spans": spans})
+    whole = _whole({**head, "seq": first, "last": True}, spans)
     if len(whole) <= limit:
         return [whole], 0
     room = limit - len(_json({**head, "seq": 999, "last": False, "cut": True, "spans": []}))
@@ -280,6 +281,7 @@ def _fit(span: Span, room: int) -> tuple[str, bool]:
     shortened = False
     while len(text.encode()) >= room:
         pairs = [pair for log in span.get("logs", ()) for pair in log["data"]]
+        pairs += span.get("tags", ())
         longest = max(pairs, key=lambda pair: len(pair[1]), default=None)
         if longest is None or len(longest[1]) < 64:
             break
@@ -289,6 +291,66 @@ def _fit(span: Span, room: int) -> tuple[str, bool]:
     return text, shortened
 
 
+# What spans have in common, written out: they are the greater part of what a call costs.
+_known_kinds: dict[tuple[str, str, int, str, str], str] = {}
+_known_keys: dict[str, str] = {}
+
+
+def _whole(head: dict[str, Any], spans: list[Span]) -> bytes:
+    text = _encode(head)
+    text = f'{text[:-1]},"spans":[{",".join(map(_span_text, spans))}]}}'
+    if "\\u0000" in text:
+        return _json({**head, "spans": spans})
+    return _bytes(text)
+
+
+def _span_text(span: Span) -> str:
+    """As _encode() would write it, at a quarter of its cost."""
+    if "logs" in span:
+        return _encode(span)
+    try:
+        kind = (
+            span["type"],
+            span["layer"],
+            span["component"],
+            span["operation"],
+            span.get("peer", ""),
+        )
+        common = _known_kinds.get(kind) or _kind(kind)
+        tags = ""
+        if "tags" in span:
+            tags = ",".join([f"[{_key(key)},{_quote(value)}]" for key, value in span["tags"]])
+            tags = f',"tags":[{tags}]'
+        error = ',"error":true' if span.get("error") else ""
+        return (
+            f'{{"id":{span["id"]},"parent":{span["parent"]},{common}{tags},'
+            f'"begin":{span["begin"]},"duration":{span["duration"]}{error}}}'
+        )
+    except (KeyError, TypeError):
+        return _encode(span)
+
+
+def _kind(kind: tuple[str, str, int, str, str]) -> str:
+    type_, layer, component, operation, peer = kind
+    made = f'"type":"{type_}","layer":"{layer}","component":{int(component)}'
+    made = f'{made},"operation":{_quote(operation)}'
+    if peer:
+        made = f'{made},"peer":{_quote(peer)}'
+    if len(_known_kinds) >= _MAX_KNOWN:
+        _known_kinds.clear()
+    _known_kinds[kind] = made
+    return made
+
+
+def _key(key: str) -> str:
+    known = _known_keys.get(key)
+    if known is None:
+        if len(_known_keys) >= _MAX_KNOWN:
+            _known_keys.clear()
+        known = _known_keys[key] = _quote(key)
+    return known
+
+
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -296,6 +358,10 @@ def _json(value: object) -> bytes:
     text = _encode(value)
     if "\\u0000" in text:
         text = _encode(_cleaned(value))
+    return _bytes(text)
+
+
+def _bytes(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -54,6 +54,16 @@ MIDDLE = (
 )
 CURRENT = ("Flask", "Django", "asgiref", "fastapi", "requests", "urllib3", "gevent")
 
+OTHERS = ("aiohttp", "bottle", "falcon", "pyramid", "setuptools<81", "tornado")
+OLD_OTHERS = (
+    "aiohttp==3.9.*",
+    "bottle==0.12.25",
+    "falcon==3.1.3",
+    "pyramid==2.0.2",
+    "setuptools<81",
+    "tornado==6.1",
+)
+
 #: Drivers; those tests start the servers that are installed.
 DATA = (
     "Flask",
@@ -86,12 +96,8 @@ ROWS = (
     Row("current", "", CURRENT),
     Row("current-python313", "python3.13", CURRENT),
     Row("data", "", DATA),
-    Row("other-frameworks", "", ("bottle", "falcon", "pyramid", "setuptools<81")),
-    Row(
-        "other-frameworks-old",
-        "",
-        ("bottle==0.12.25", "falcon==3.1.3", "pyramid==2.0.2", "setuptools<81"),
-    ),
+    Row("other-frameworks", "", OTHERS),
+    Row("other-frameworks-old", "", OLD_OTHERS),
     Row("no-blinker", "", ("Flask==2.2.5", "Werkzeug==2.2.3", "requests")),
     Row("no-frameworks", "", ()),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 #: several: it is then asked to install() what is there after each.
 PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_aiohttp": "aiohttp",
+    "sw_aiohttp_server": "aiohttp.web",
     "sw_asyncpg": "asyncpg",
     "sw_bottle": "bottle",
     "sw_celery": "celery",
@@ -33,6 +34,7 @@ PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_simple_websocket": "simple_websocket.ws",
     "sw_sqlite3": "sqlite3",
     "sw_threads": "concurrent.futures.thread",
+    "sw_tornado": "tornado.web",
     "sw_urllib3": "urllib3",
     "sw_urllib_request": "urllib.request",
 }

@@ -318,6 +318,7 @@ static void work(struct sky_reporter *reporter)
                 sky_sender_flush(sender);
             mirror(reporter);
             int64_t take_ms = sky_spill_run(&reporter->own.spill, sky_sender_is_up(sender), now);
+            publish(reporter); /* before calls are made, so that sums are seldom wrong */
             until_ms = take_ms < until_ms ? take_ms : until_ms;
             int64_t next_ms = sky_sender_run(sender);
             until_ms = next_ms < until_ms ? next_ms : until_ms;

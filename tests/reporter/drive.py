@@ -52,12 +52,16 @@ class Drive:
         return json.loads(self.ask("counters"))
 
     def wait(self, **expected: int) -> dict[str, int]:
-        """Until each counter named has its value, all at once; then the sum must be right."""
-        wait_until(
-            lambda: expected.items() <= self.counters().items(),
-            lambda: f"waited for {expected}, got {self.counters()}",
-        )
-        return assert_sum(self.counters())
+        """Until each counter named has its value and the sum is right, all at once: what is between two threads
+        is for a moment with neither."""
+        seen: dict[str, int] = {}
+
+        def is_so() -> bool:
+            seen.update(self.counters())
+            return expected.items() <= seen.items() and missing(seen) == 0
+
+        wait_until(is_so, lambda: f"waited for {expected} and a right sum, got {seen}")
+        return seen
 
     def wait_at_least(self, **expected: int) -> dict[str, int]:
         wait_until(

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "proxy/config/config.h"
+#include "proxy/front/inherited.h"
 #include "proxy/server.h"
 
 static int check(const struct sky_config *config)
@@ -22,6 +23,7 @@ static int check(const struct sky_config *config)
 
 int main(int argc, char **argv)
 {
+    sky_inherited_read();
     mallopt(M_TRIM_THRESHOLD, KEPT_HEAP_BYTES);
     enum sky_config_action action = SKY_CONFIG_RUN;
     struct sky_config *config = sky_config_load(argc, argv, environ, &action);

@@ -26,6 +26,7 @@
 #include "proxy/limit/connection_limit.h"
 #include "proxy/limit/rate_limit.h"
 #include "proxy/limit/shared_limits.h"
+#include "proxy/operation/notify.h"
 #include "proxy/process/instance_event.h"
 #include "proxy/route/route_rules.h"
 #include "proxy/trace/identity.h"
@@ -166,14 +167,23 @@ static void on_replies(h2o_multithread_receiver_t *receiver, h2o_linklist_t *mes
     }
 }
 
-static void stop(struct sky_server *server)
+static void stop(struct sky_server *server, const bool *handed_over)
 {
+    sky_upgrade_cancel(server);
     server->stopping = true;
     server->began_ms = sky_instance_event_now_ms();
     for (size_t i = 0; i < server->worker_count; ++i)
-        sky_worker_stop(server->workers[i], false);
+        sky_worker_stop(server->workers[i], handed_over, server->listeners.count);
     if (pthread_create(&server->finisher, NULL, finish, server) != 0)
         _exit(1);
+}
+
+void sky_server_hand_over(struct sky_server *server, const bool *listeners)
+{
+    for (size_t i = 0; i < server->listeners.count; ++i)
+        server->listeners.items[i].shared |= listeners[i]; /* its file stays */
+    sky_admin_listener_leave(server);
+    stop(server, listeners);
 }
 
 static void quit(struct sky_server *server)
@@ -197,6 +207,10 @@ static void on_signal_number(struct sky_server *server, uint32_t number)
         reopen_logs(server);
         return;
     }
+    if (number == SIGUSR2) {
+        sky_upgrade_begin(server);
+        return;
+    }
     if (number == SIGHUP) {
         if (!server->stopping) /* systemd may send it along with TERM */
             sky_reload(server);
@@ -205,7 +219,8 @@ static void on_signal_number(struct sky_server *server, uint32_t number)
     if (number == SIGQUIT || server->stopping)
         quit(server);
     sky_log(SKY_LOG_INFO, "stop: listeners close, running requests finish");
-    stop(server);
+    sky_notify("STOPPING=1");
+    stop(server, NULL);
 }
 
 static void on_signal(h2o_socket_t *sock, const char *err)
@@ -234,6 +249,7 @@ static int block_signals(void)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGQUIT);
     sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -315,6 +331,9 @@ static void run_until_finished(struct sky_server *server)
         sky_log(SKY_LOG_INFO, "admin page on %s", config->admin.listen.text);
     sky_instance_event(config, server->reporter, "Start", "skystitch " SKY_VERSION " has started",
                        server->began_ms);
+    sky_upgrade_report();
+    sky_notify("READY=1\nSTATUS=serving");
+    sky_watchdog_start(server);
     while (!server->finished) {
         sky_reload_checks(server);
         h2o_evloop_run(server->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
@@ -337,6 +356,8 @@ static int open_loop(struct sky_server *server, int signal_fd)
 
 static void close_loop(struct sky_server *server)
 {
+    sky_drain_end(server);
+    sky_watchdog_stop(server);
     h2o_socket_close(server->signal_sock);
     h2o_multithread_unregister_receiver(server->ctx.queue, &server->replies);
     h2o_multithread_unregister_receiver(server->ctx.queue, &server->finished_receiver);

@@ -7,8 +7,11 @@
 #include "proxy/back/roster.h"
 #include "proxy/config/config.h"
 #include "proxy/config/site.h"
+#include "proxy/operation/drain.h"
 #include "proxy/operation/listeners.h"
 #include "proxy/operation/reload.h"
+#include "proxy/operation/upgrade.h"
+#include "proxy/operation/watchdog.h"
 #include "proxy/process/process_report.h"
 #include "proxy/trace/sampling.h"
 #include "proxy/worker.h"
@@ -41,7 +44,11 @@ struct sky_server {
     size_t worker_count;
     int64_t began_ms; /* since 1970: the start, then the stop, for events */
     bool stopping;    /* TERM has come: /readyz answers 503 */
+    bool draining;    /* POST /drain has come: the same */
     struct sky_reload reload;
+    struct sky_upgrade upgrade;
+    struct sky_drain drain;
+    struct sky_watchdog watchdog;
 
     /* the main thread's own loop: signals and the admin listener */
     h2o_context_t ctx;
@@ -60,6 +67,10 @@ struct sky_server {
  * was made from, for reloads, and borrowed. Returns the exit status: 0 clean stop, 1 cannot run,
  * after one line that says why. */
 int sky_server_run(struct sky_config *config, int argc, char **argv, char **environment);
+
+/* sky_server_hand_over: another process serves: this one stops. For each listener whether that has
+ * its sockets. */
+void sky_server_hand_over(struct sky_server *server, const bool *listeners);
 
 /* sky_server_check: whether the files that the configuration names are sound. 0, or 2 after a line
  * for each listener that has a defect. A folder that is not there is a warning. */

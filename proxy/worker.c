@@ -17,8 +17,9 @@
 
 struct order {
     h2o_multithread_message_t super; /* first: what receivers get */
-    enum { CHANGE, DRAIN, STOP, STOP_HANDED_OVER } what;
+    enum { CHANGE, DRAIN, STOP, BEAT } what;
     struct sky_worker_plan *plan; /* of CHANGE */
+    bool *handed_over;            /* of STOP, heap: one per config->listeners; NULL: none is */
 };
 
 /* ---- a change of what is served ---- */
@@ -41,7 +42,8 @@ static void open_doors(struct sky_worker *worker, struct sky_worker_plan *plan,
             doors[i] = sky_door_new(config, listen->tls);
         }
         for (; listen->fd_count != 0; --listen->fd_count)
-            sky_acceptor_add(&worker->acceptor, listen->fds[listen->fd_count - 1], doors[i]);
+            sky_acceptor_add(&worker->acceptor, listen->fds[listen->fd_count - 1], doors[i],
+                             listen->shared);
     }
     worker->doors = doors;
     for (size_t i = 0; former != NULL && i < former->config->listener_count; ++i) {
@@ -98,15 +100,15 @@ static void drain(struct sky_worker *worker)
     sky_front_drain(worker->front);
 }
 
-static void stop(struct sky_worker *worker, bool handed_over)
+static void stop(struct sky_worker *worker, const bool *handed_over)
 {
     if (worker->stop_at_ms != 0)
         return;
     worker->stop_at_ms = h2o_now(worker->ctx.loop) + worker->config->timeouts.stop_ms;
-    if (handed_over)
-        sky_acceptor_abandon(&worker->acceptor);
-    else
-        sky_acceptor_retire_all(&worker->acceptor);
+    for (size_t i = 0; handed_over != NULL && i < worker->config->listener_count; ++i)
+        if (handed_over[i])
+            sky_acceptor_abandon(&worker->acceptor, worker->doors[i]);
+    sky_acceptor_retire_all(&worker->acceptor);
     drain(worker);
     h2o_timeout_link(worker->ctx.loop, &worker->ctx.hundred_ms_timeout, &worker->stop_poll);
 }
@@ -123,8 +125,11 @@ static void carry_out(struct sky_worker *worker, struct order *order)
         drain(worker);
         break;
     case STOP:
-    case STOP_HANDED_OVER:
-        stop(worker, order->what == STOP_HANDED_OVER);
+        stop(worker, order->handed_over);
+        free(order->handed_over);
+        break;
+    case BEAT:
+        worker->beat = true;
         break;
     }
     free(order);
@@ -288,6 +293,7 @@ struct sky_worker *sky_worker_new(size_t index, struct sky_worker_plan *plan,
                                   .ring = sky_reporter_ring(shared->reporter, index),
                                   .sampling = shared->sampling,
                                   .processes = shared->processes,
+                                  .beat = true,
                                   .replies = shared->replies};
     sky_ids_init(&worker->ids, entropy);
     worker->connection_limit = shared->connection_limit;
@@ -329,9 +335,20 @@ void sky_worker_drain(struct sky_worker *worker)
     send_order(worker, (struct order){.what = DRAIN});
 }
 
-void sky_worker_stop(struct sky_worker *worker, bool handed_over)
+void sky_worker_ask(struct sky_worker *worker)
 {
-    send_order(worker, (struct order){.what = handed_over ? STOP_HANDED_OVER : STOP});
+    worker->beat = false;
+    send_order(worker, (struct order){.what = BEAT});
+}
+
+void sky_worker_stop(struct sky_worker *worker, const bool *handed_over, size_t listener_count)
+{
+    struct order order = {.what = STOP};
+    if (handed_over != NULL) {
+        order.handed_over = h2o_mem_alloc(listener_count * sizeof(*handed_over));
+        memcpy(order.handed_over, handed_over, listener_count * sizeof(*handed_over));
+    }
+    send_order(worker, order);
 }
 
 void sky_worker_join(struct sky_worker *worker)

@@ -40,7 +40,8 @@ struct sky_worker_plan {
         size_t same;  /* index of the listener in the former plan; SKY_GENERATION_NEW: it is new */
         int *fds;     /* heap: sockets that become the worker's */
         size_t fd_count;
-    } listeners[]; /* one per config->listeners */
+        bool shared; /* as sky_acceptor_add takes it */
+    } listeners[];   /* one per config->listeners */
 };
 
 struct sky_worker {
@@ -76,6 +77,7 @@ struct sky_worker {
     sem_t reached; /* by the thread: it is built; then, it has stopped */
     sem_t allowed; /* to the thread: to serve, when started; then, to free what it made */
     bool started;
+    _Atomic bool beat; /* the last question of the watchdog was answered; any thread */
 };
 
 /* What all workers use, any thread; borrowed for their life. */
@@ -118,10 +120,13 @@ void sky_worker_change(struct sky_worker *worker, struct sky_worker_plan *plan);
  * connection after its next answer, but serves what there is until it is stopped. */
 void sky_worker_drain(struct sky_worker *worker);
 
+/* sky_worker_ask: any thread; returns at once. worker->beat is false until the loop has seen it. */
+void sky_worker_ask(struct sky_worker *worker);
+
 /* sky_worker_stop: any thread; returns at once. The worker closes its listeners, lets running
- * requests finish for timeouts.stop, cuts the rest and reports held segments. handed_over: another
- * process accepts from the same listening sockets. */
-void sky_worker_stop(struct sky_worker *worker, bool handed_over);
+ * requests finish for timeouts.stop, cuts the rest and reports held segments. handed_over: for each
+ * listener whether another process has its sockets by now; copied; NULL: none. */
+void sky_worker_stop(struct sky_worker *worker, const bool *handed_over, size_t listener_count);
 
 /* sky_worker_join: waits until it has stopped. Once, and after sky_worker_start only. */
 void sky_worker_join(struct sky_worker *worker);

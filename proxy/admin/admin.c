@@ -219,8 +219,9 @@ static void answer_live(struct sky_server *server, h2o_req_t *req, struct sky_te
 static void answer_ready(struct sky_server *server, h2o_req_t *req, struct sky_text rest)
 {
     (void)rest;
-    if (server->stopping)
-        respond(req, 503, "Service Unavailable", text_plain, "stopping\n");
+    if (server->stopping || server->draining)
+        respond(req, 503, "Service Unavailable", text_plain,
+                server->stopping ? "stopping\n" : "draining\n");
     else
         respond(req, 200, "OK", text_plain, "ready\n");
 }
@@ -266,6 +267,13 @@ static void answer_management(struct sky_server *server, h2o_req_t *req, struct 
     respond(req, 200, "OK", json, "{}");
 }
 
+static void answer_drain(struct sky_server *server, h2o_req_t *req, struct sky_text rest)
+{
+    (void)rest;
+    sky_drain_begin(server);
+    respond(req, 200, "OK", text_plain, "draining\n");
+}
+
 static const struct route {
     const char *method; /* GET is HEAD too */
     const char *path;
@@ -283,6 +291,7 @@ static const struct route {
     {"GET", "/script.js", false, false, answer_script},
     {"GET", "/style.css", false, false, answer_style},
     {"GET", "/traces/", true, false, answer_trace_page},
+    {"POST", "/drain", false, false, answer_drain},
     {"POST", "/v3/management/keepAlive", false, true, answer_management},
     {"POST", "/v3/management/reportProperties", false, true, answer_management},
     {"POST", "/v3/segment", false, true, answer_segment},

@@ -56,6 +56,15 @@ int sky_admin_listener_open(struct sky_server *server)
     return 0;
 }
 
+void sky_admin_listener_leave(struct sky_server *server)
+{
+    h2o_timeout_unlink(&server->admin_pause);
+    if (server->admin_sock != NULL)
+        h2o_socket_close(server->admin_sock);
+    server->admin_sock = NULL;
+    server->admin_listener.shared = true; /* its file stays */
+}
+
 void sky_admin_listener_close(struct sky_server *server)
 {
     h2o_timeout_unlink(&server->admin_pause);

@@ -9,6 +9,9 @@
  * line in the log; then only sky_admin_listener_close may follow. */
 int sky_admin_listener_open(struct sky_server *server);
 
+/* sky_admin_listener_leave: takes no more connections; another process does. */
+void sky_admin_listener_leave(struct sky_server *server);
+
 /* sky_admin_listener_close: the end of that loop; nothing may use it any more. */
 void sky_admin_listener_close(struct sky_server *server);
 

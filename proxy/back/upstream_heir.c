@@ -19,6 +19,14 @@ static void move_idle(struct sky_upstream_conn *conn, struct sky_upstream_server
     conn->idle_timer.registered_at = conn->idle_since_ms;
 }
 
+/* Whether a connection of the one is good for requests of the other. With TLS another certificate
+ * may be asked for now. */
+static bool same_wire(const struct sky_upstream *a, const struct sky_upstream *b)
+{
+    return !a->once && !b->once && a->config->protocol == b->config->protocol &&
+           a->roster->tls == NULL && b->roster->tls == NULL;
+}
+
 static void hand_over(struct sky_upstream_server *server, struct sky_upstream_server *heir)
 {
     heir->fails = server->fails;
@@ -27,9 +35,7 @@ static void hand_over(struct sky_upstream_server *server, struct sky_upstream_se
     memcpy(heir->addresses, server->addresses, sizeof(heir->addresses));
     heir->address_count = server->address_count;
     heir->resolved_ms = server->resolved_ms;
-    if (heir->upstream->once || heir->upstream->roster->tls != NULL ||
-        server->upstream->roster->tls != NULL || /* whom it trusts may have changed */
-        heir->upstream->config->protocol != server->upstream->config->protocol)
+    if (!same_wire(server->upstream, heir->upstream))
         return;
     /* the oldest first: timers and list stand in that order */
     while (!h2o_linklist_is_empty(&server->idle))

@@ -84,6 +84,8 @@ size_t *sky_config_same_upstreams(const struct sky_config *running, const struct
                 json_equal(json_object_get(json_object_get(before, "upstreams"), name),
                            json_object_get(json_object_get(after, "upstreams"), name)) != 0)
                 same[i] = k;
+        if (sky_config_upstream_tls(&next->upstreams[i]))
+            same[i] = SIZE_MAX; /* its files may have changed */
     }
     json_decref(before);
     json_decref(after);

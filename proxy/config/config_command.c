@@ -238,7 +238,7 @@ void sky_command_help(FILE *out)
           "While it runs, traces and metrics are at http://127.0.0.1:9411/\n"
           "TERM, INT: stop when running requests are answered. QUIT: stop at once.\n"
           "HUP: read the configuration again; what is wrong with it changes nothing\n"
-          "USR1: reopen the access log\n"
+          "USR1: reopen the access log. USR2: start the executable anew in this one's place\n"
           "Exit status: 0 stopped, 1 cannot run, 2 bad configuration or command line\n",
           out);
 }

@@ -18,6 +18,7 @@ struct sky_port {
     struct sky_acceptor *acceptor;
     h2o_socket_t *sock;
     struct sky_door *door;
+    bool shared; /* another process has the socket too */
     bool fenced; /* to be closed */
 };
 
@@ -82,7 +83,7 @@ static void on_closer(h2o_timeout_entry_t *entry)
             at = &(*at)->next;
             continue;
         }
-        while (accept_one(*at))
+        while (!(*at)->shared && accept_one(*at))
             ;
         close_port(at);
     }
@@ -96,10 +97,10 @@ void sky_acceptor_init(struct sky_acceptor *acceptor, struct sky_worker *worker)
         .worker = worker, .pause = {.cb = on_pause_over}, .closer = {.cb = on_closer}};
 }
 
-void sky_acceptor_add(struct sky_acceptor *acceptor, int fd, struct sky_door *door)
+void sky_acceptor_add(struct sky_acceptor *acceptor, int fd, struct sky_door *door, bool shared)
 {
     struct sky_port *port = h2o_mem_alloc(sizeof(*port));
-    *port = (struct sky_port){.acceptor = acceptor, .door = sky_door_hold(door)};
+    *port = (struct sky_port){.acceptor = acceptor, .door = sky_door_hold(door), .shared = shared};
     port->sock =
         h2o_evloop_socket_create(acceptor->worker->ctx.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
     port->sock->data = port;
@@ -120,7 +121,8 @@ static void fence(struct sky_acceptor *acceptor, struct sky_port *port)
 {
     h2o_context_t *ctx = &acceptor->worker->ctx;
     port->fenced = true;
-    sky_listener_fence(h2o_socket_get_fd(port->sock));
+    if (!port->shared)
+        sky_listener_fence(h2o_socket_get_fd(port->sock));
     if (!h2o_timeout_is_linked(&acceptor->closer))
         h2o_timeout_link(ctx->loop, &ctx->hundred_ms_timeout, &acceptor->closer);
 }
@@ -138,12 +140,14 @@ void sky_acceptor_retire_all(struct sky_acceptor *acceptor)
         fence(acceptor, port);
 }
 
-void sky_acceptor_abandon(struct sky_acceptor *acceptor)
+void sky_acceptor_abandon(struct sky_acceptor *acceptor, const struct sky_door *door)
 {
-    while (acceptor->ports != NULL)
-        close_port(&acceptor->ports);
-    h2o_timeout_unlink(&acceptor->pause);
-    h2o_timeout_unlink(&acceptor->closer);
+    for (struct sky_port **at = &acceptor->ports; *at != NULL;) {
+        if ((*at)->door == door)
+            close_port(at);
+        else
+            at = &(*at)->next;
+    }
 }
 
 bool sky_acceptor_is_closed(const struct sky_acceptor *acceptor)
@@ -153,5 +157,8 @@ bool sky_acceptor_is_closed(const struct sky_acceptor *acceptor)
 
 void sky_acceptor_fini(struct sky_acceptor *acceptor)
 {
-    sky_acceptor_abandon(acceptor);
+    while (acceptor->ports != NULL)
+        close_port(&acceptor->ports);
+    h2o_timeout_unlink(&acceptor->pause);
+    h2o_timeout_unlink(&acceptor->closer);
 }

@@ -26,8 +26,9 @@ struct sky_acceptor {
 /* sky_acceptor_init: for the front of that worker. It does not accept yet. */
 void sky_acceptor_init(struct sky_acceptor *acceptor, struct sky_worker *worker);
 
-/* sky_acceptor_add: takes over a listening, non-blocking socket. Holds the door. */
-void sky_acceptor_add(struct sky_acceptor *acceptor, int fd, struct sky_door *door);
+/* sky_acceptor_add: takes over a listening, non-blocking socket. Holds the door. shared: another
+ * process has it too, so that it is closed without more ado, and nobody is lost. */
+void sky_acceptor_add(struct sky_acceptor *acceptor, int fd, struct sky_door *door, bool shared);
 
 void sky_acceptor_start(struct sky_acceptor *acceptor);
 
@@ -37,8 +38,9 @@ void sky_acceptor_retire(struct sky_acceptor *acceptor, const struct sky_door *d
 /* sky_acceptor_retire_all: the same for all doors. */
 void sky_acceptor_retire_all(struct sky_acceptor *acceptor);
 
-/* sky_acceptor_abandon: closes all at once and empties none: another process has them too. */
-void sky_acceptor_abandon(struct sky_acceptor *acceptor);
+/* sky_acceptor_abandon: closes those of the door at once and empties none: another process has them
+ * too, by now. */
+void sky_acceptor_abandon(struct sky_acceptor *acceptor, const struct sky_door *door);
 
 /* sky_acceptor_is_closed: whether no socket is left. */
 bool sky_acceptor_is_closed(const struct sky_acceptor *acceptor);

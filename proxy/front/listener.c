@@ -2,6 +2,7 @@
 #include "proxy/front/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -14,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy/front/inherited.h"
 #include "proxy/front/tls.h"
 
 #define BACKLOG 4096
@@ -80,8 +82,36 @@ static int add(struct sky_listener *listener, int fd)
     return 0;
 }
 
+/* What this process was started with, a copy for each worker that would have none; false when
+ * there is nothing at this address. */
+static bool adopt(struct sky_listener *listener, const struct sockaddr *sockaddr, socklen_t len,
+                  int *result)
+{
+    int *fds;
+    bool shared;
+    size_t count = sky_inherited_take(sockaddr, len, &fds, &shared);
+    *result = 0;
+    for (size_t i = 0; i < count || (count != 0 && i < listener->workers); ++i) {
+        int fd = i < count ? fds[i] : fcntl(fds[i % count], F_DUPFD_CLOEXEC, 0);
+        if (fd == -1 || add(listener, fd) != 0)
+            *result = -1;
+    }
+    /* the next address of the same name begins with the first worker again */
+    while (count != 0 && listener->fd_count % listener->workers != 0 && *result == 0) {
+        int fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+        if (fd == -1 || add(listener, fd) != 0)
+            *result = -1;
+    }
+    listener->shared |= shared;
+    free(fds);
+    return count != 0;
+}
+
 static int open_tcp(struct sky_listener *listener, const struct sockaddr *sockaddr, socklen_t len)
 {
+    int result;
+    if (adopt(listener, sockaddr, len, &result))
+        return result;
     for (size_t i = 0; i < listener->workers; ++i) {
         int fd = open_one(sockaddr, len, i != 0 || listener->joining);
         if (fd == -1 || add(listener, fd) != 0)
@@ -107,6 +137,10 @@ static void remove_stale(const struct sockaddr_un *sockaddr, socklen_t len)
 static int open_unix(struct sky_listener *listener)
 {
     const struct sky_address *address = listener->address;
+    int result;
+    if (adopt(listener, (const struct sockaddr *)&address->sockaddr, address->sockaddr_len,
+              &result))
+        return result;
     remove_stale((const struct sockaddr_un *)&address->sockaddr, address->sockaddr_len);
     int fd = open_one((const struct sockaddr *)&address->sockaddr, address->sockaddr_len, false);
     if (fd == -1 || add(listener, fd) != 0)
@@ -125,11 +159,14 @@ static int open_any(struct sky_listener *listener)
     struct sockaddr_in6 any6 = {.sin6_family = AF_INET6,
                                 .sin6_port = htons(listener->address->port),
                                 .sin6_addr = IN6ADDR_ANY_INIT};
+    struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(listener->address->port)};
+    int result;
+    if (adopt(listener, (struct sockaddr *)&any4, sizeof(any4), &result))
+        return result;
     if (open_tcp(listener, (struct sockaddr *)&any6, sizeof(any6)) == 0)
         return 0;
     if (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)
         return -1;
-    struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(listener->address->port)};
     return open_tcp(listener, (struct sockaddr *)&any4, sizeof(any4));
 }
 
@@ -210,7 +247,8 @@ void sky_listener_close(struct sky_listener *listener, bool keep_file)
 {
     for (size_t i = 0; i < listener->fd_count && !listener->taken; ++i)
         close(listener->fds[i]);
-    if (listener->fd_count != 0 && listener->address->host == NULL && !keep_file)
+    if (listener->fd_count != 0 && listener->address->host == NULL && !keep_file &&
+        !listener->shared)
         unlink(((const struct sockaddr_un *)&listener->address->sockaddr)->sun_path);
     free(listener->fds);
     sky_tls_destroy(listener->tls);

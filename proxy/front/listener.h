@@ -18,6 +18,7 @@ struct sky_listener {
     size_t fd_count;
     size_t workers;
     bool joining;        /* the first socket too binds with SO_REUSEPORT */
+    bool shared;         /* systemd has them too, and listens on when they are closed here */
     bool taken;          /* the workers own what the descriptors stand for, and close it */
     struct sky_tls *tls; /* owned, set by who opened it; NULL: plain */
 };

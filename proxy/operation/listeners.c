@@ -104,6 +104,7 @@ void sky_listener_set_fill(struct sky_listener_set *set, struct sky_worker_plan 
         listen->same = set->same[i];
         if (listen->same != SKY_GENERATION_NEW)
             continue;
+        listen->shared = listener->shared;
         listen->fds = h2o_mem_alloc(listener->fd_count * sizeof(*listen->fds));
         for (size_t k = worker_index; k < listener->fd_count; k += listener->workers)
             listen->fds[listen->fd_count++] = listener->fds[k];

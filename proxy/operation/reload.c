@@ -9,6 +9,7 @@
  * TERM in between: workers carry out orders one after the other, and stop then. */
 #include "proxy/operation/reload.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,6 +19,7 @@
 #include "proxy/config/config_change.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/limit/shared_limits.h"
+#include "proxy/operation/notify.h"
 #include "proxy/server.h"
 #include "reporter/log.h"
 
@@ -136,6 +138,15 @@ static bool try_reload(struct sky_server *server)
     return false;
 }
 
+static bool is_possible(const struct sky_server *server)
+{
+    if (server->draining)
+        sky_log(SKY_LOG_ERROR, "reload: this process drains");
+    else if (server->upgrade.line != NULL)
+        sky_log(SKY_LOG_ERROR, "reload: an upgrade is under way");
+    return !server->draining && server->upgrade.line == NULL;
+}
+
 void sky_reload(struct sky_server *server)
 {
     if (server->reload.pending != 0) {
@@ -143,9 +154,11 @@ void sky_reload(struct sky_server *server)
         return;
     }
     sky_log(SKY_LOG_INFO, "reload: the configuration is read again");
-    if (try_reload(server))
+    sky_notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, sky_notify_monotonic_us());
+    if (is_possible(server) && try_reload(server))
         return;
     server->reload.failed++;
+    sky_notify("READY=1\nSTATUS=serving; the last reload was refused");
     sky_log(SKY_LOG_ERROR, "reload: refused; the running configuration stays as it is");
 }
 
@@ -170,6 +183,7 @@ void sky_reload_on_changed(struct sky_server *server)
     server->reload.done++;
     server->reload.done_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
     sky_log(SKY_LOG_INFO, "reload: done");
+    sky_notify("READY=1\nSTATUS=serving");
     if (!server->reload.again || server->stopping)
         return;
     server->reload.again = false;

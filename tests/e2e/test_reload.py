@@ -268,11 +268,35 @@ def test_many_at_once_and_with_term(stage: Stage) -> None:
     assert load.failures == []
 
 
+def test_under_h2load(stage: Stage) -> None:
+    """HTTP/2 through TLS: connections with many streams live through 20 reloads."""
+    pki = Pki(stage.directory)
+    pair = pki.sign("localhost", "DNS:localhost")
+    listen = [{"address": f"127.0.0.1:{free_port()}", "tls": {"certificates": [pair.config()]}}]
+    origins = [Origin(stage, name=f"origin{i}") for i in range(2)]
+    proxy = Skystitch(stage, origins[0].address, config={"listen": listen, "workers": 2})
+    url = f"https://{listen[0]['address']}/"
+    command = ["h2load", "-c4", "-m8", "-n6000", url]
+    load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until(lambda: origins[0].exchanges, "load")
+        for turn in range(20):
+            reload(proxy, upstreams=servers(origins[(turn + 1) % 2].address))
+        output = load.communicate(timeout=60)[0]
+    finally:
+        load.kill()
+    assert re.search(r"requests: 6000 total, 6000 started, 6000 done, 6000 succeeded, 0 failed, 0 errored", output), (
+        output
+    )
+    assert re.search(r"status codes: 6000 2xx", output), output
+
+
 @pytest.mark.matrix
 def test_a_thousand_under_wrk(stage: Stage) -> None:
     """No failed request, no growth."""
     origins = [Origin(stage, name=f"origin{i}") for i in range(2)]
-    proxy = Skystitch(stage, origins[0].address, config={"workers": 2})
+    config = {"workers": 2, "local": {"max": "64KiB"}}
+    proxy = Skystitch(stage, origins[0].address, config=config)
     wrk = subprocess.Popen(["wrk", "-t1", "-c16", "-d600s", proxy.url], stdout=subprocess.PIPE, text=True)
     try:
         grown = 0

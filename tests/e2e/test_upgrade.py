@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""USR2: the executable is started anew on the same listening sockets; and sockets of systemd, and what it is told."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Collector, Exchange, Origin, Skystitch, Stage, free_port, until
+from harness.skystitch import sanitizer_env
+from load import Load
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def successor(proxy: Skystitch, of: int) -> int:
+    """The process that says that it takes the place of this one."""
+
+    def find() -> int:
+        found = re.findall(r"upgrade: process (\d+) serves", proxy.log())
+        return int(found[-1]) if found and int(found[-1]) != of else 0
+
+    return until(find, "the new process serves", 30)
+
+
+def gone(pid: int) -> bool:
+    """A process that nobody has waited for yet has ended too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def end(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: gone(pid), f"the end of {pid}", 30)
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["kept connections", "a connection each"])
+def test_under_load(stage: Stage, fresh: bool) -> None:
+    """Several in a row: no request fails, no segment is lost, the last one stops as any."""
+    collector = Collector(stage)
+    proxy = Skystitch(stage, Origin(stage).address, collector=collector, config={"workers": 2})
+    load = Load(proxy.port, fresh=fresh)
+    until(lambda: load.done > 100, "load")
+    pid = proxy.pid
+    for _ in range(4):
+        os.kill(pid, signal.SIGUSR2)
+        new = successor(proxy, pid)
+        until(lambda pid=pid: gone(pid), "the end of the old one", 30)
+        pid = new
+        done = load.done
+        until(lambda done=done: load.done > done + 50, "it serves")
+    assert proxy.admin("/readyz").status_code == 200
+    end(pid)
+    load.join()
+    assert load.failures == []
+    assert set(load.statuses) == {200}
+    assert proxy.wait() == 0
+    collector.wait(load.done)
+    assert len({segment.id for segment in collector.segments}) == load.done
+
+
+def test_a_running_request_is_finished_by_who_has_it(stage: Stage) -> None:
+    go = threading.Event()
+
+    def wait(exchange: Exchange) -> None:
+        if b"/slow" in exchange.request_line:
+            assert go.wait(20)
+        exchange.send(OK)
+
+    path = stage.path("front.sock")
+    origin = Origin(stage, wait)
+    listen = [{"address": f"127.0.0.1:{free_port()}"}, {"address": f"unix:{path}"}]
+    proxy = Skystitch(stage, origin.address, config={"listen": listen})
+    with socket.socket(socket.AF_UNIX) as slow, socket.socket(socket.AF_UNIX) as quick:
+        slow.connect(str(path))
+        slow.sendall(GET.replace(b"/ ", b"/slow "))
+        until(lambda: origin.exchanges, "the request is with the app")
+        proxy.signal(signal.SIGUSR2)
+        new = successor(proxy, proxy.pid)
+        quick.connect(str(path))
+        quick.sendall(GET)
+        assert quick.recv(64).startswith(b"HTTP/1.1 200")
+        assert proxy.alive()
+        go.set()
+        assert slow.recv(64).startswith(b"HTTP/1.1 200")
+    assert proxy.wait() == 0
+    assert path.exists(), "the new one listens there"
+    end(new)
+    assert not path.exists()
+
+
+def test_what_the_new_one_does_not_want_is_closed(stage: Stage) -> None:
+    """With other listeners and another number of workers, which no reload could give it."""
+    proxy = Skystitch(stage, Origin(stage).address, config={"workers": 2})
+    port, other, gone_path = proxy.port, free_port(), stage.path("gone.sock")
+    config = json.loads(proxy.config_path.read_text())
+    config["listen"] = [{"address": f"127.0.0.1:{port}"}, {"address": f"unix:{gone_path}"}]
+    proxy.config_path.write_text(json.dumps(config))
+    proxy.signal(signal.SIGHUP)
+    until(gone_path.exists, "both listeners")
+    config["listen"] = [{"address": f"127.0.0.1:{other}"}, {"address": f"127.0.0.1:{port}"}]
+    config["workers"] = 3
+    proxy.config_path.write_text(json.dumps(config))
+    proxy.signal(signal.SIGUSR2)
+    new = successor(proxy, proxy.pid)
+    assert proxy.wait() == 0
+    assert not gone_path.exists()
+    for number in (port, other):
+        for _ in range(12):
+            with socket.create_connection(("127.0.0.1", number), 10) as client:
+                client.sendall(GET)
+                assert client.recv(64).startswith(b"HTTP/1.1 200")
+    assert proxy.metric("skystitch_workers") == 3
+    end(new)
+
+
+def test_one_that_cannot_start_changes_nothing(stage: Stage) -> None:
+    proxy = Skystitch(stage, Origin(stage).address)
+    good = proxy.config_path.read_text()
+    proxy.config_path.write_text("{")
+    proxy.signal(signal.SIGUSR2)
+    ended = "ended before it was ready, with status 2; this one goes on"
+    until(lambda: ended in proxy.log(), "the end of the new one")
+    assert proxy.get("/").status_code == 200
+    proxy.config_path.write_text(good)
+    proxy.signal(signal.SIGUSR2)
+    end(successor(proxy, proxy.pid))
+    assert proxy.wait() == 0
+
+
+def test_not_as_process_1(stage: Stage) -> None:
+    """As in a container, whose end that would be."""
+    probe = subprocess.run(["unshare", "--fork", "--pid", "true"], capture_output=True)
+    if probe.returncode != 0:
+        pytest.skip("no PID namespaces here")
+    proxy = Skystitch(stage, Origin(stage).address, start=False)
+    proxy.argv = ["unshare", "--fork", "--pid", "--kill-child", *proxy.argv]
+    proxy.start()
+    children = Path(f"/proc/{proxy.pid}/task/{proxy.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGUSR2)
+    until(lambda: "upgrade: refused: the container would end" in proxy.log(), "the refusal")
+    assert proxy.get("/").status_code == 200
+    os.kill(int(children[0]), signal.SIGTERM)
+    assert proxy.wait() == 0
+
+
+# systemd
+
+
+class Notices:
+    """The socket that NOTIFY_SOCKET names."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.path = str(stage.path("notify.sock"))
+        self.socket.bind(self.path)
+        self.socket.settimeout(15)
+        self.seen: list[str] = []
+
+    def wait(self, wanted: str) -> None:
+        while not any(line.startswith(wanted) for line in self.seen):
+            self.seen += self.socket.recv(4096).decode().splitlines()
+
+
+STARTER = """
+import os, sys
+first, last = 3, 3 + int(sys.argv[1])
+for fd in range(first, last):
+    os.set_inheritable(fd, True)
+os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"] = str(os.getpid()), sys.argv[1]
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@contextmanager
+def activated(stage: Stage, proxy: Skystitch, sockets: list[socket.socket]) -> Iterator[subprocess.Popen[bytes]]:
+    """The proxy as systemd starts it: sockets from descriptor 3 on."""
+
+    def place() -> None:
+        copies = [os.dup(one.fileno()) for one in sockets]
+        high = [os.dup2(copy, 100 + i) for i, copy in enumerate(copies)]
+        for i, fd in enumerate(high):
+            os.dup2(fd, 3 + i)
+
+    with proxy.log_path.open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-c", STARTER, str(len(sockets)), *proxy.argv],
+            env={**os.environ, **sanitizer_env()},
+            stdout=log,
+            stderr=log,
+            close_fds=False,
+            preexec_fn=place,
+        )
+    try:
+        until(proxy.is_ready, "ready", 30)
+        yield child
+    finally:
+        child.terminate()
+        assert child.wait(30) == 0
+        proxy.check_log()
+
+
+def test_sockets_of_systemd(stage: Stage) -> None:
+    """They are used by all workers, and go on listening when it stops."""
+    front, admin, stray = (socket.create_server(("127.0.0.1", 0)) for _ in range(3))
+    config = {"workers": 2}
+    proxy = Skystitch(
+        stage,
+        Origin(stage).address,
+        port=front.getsockname()[1],
+        admin_port=admin.getsockname()[1],
+        config=config,
+        start=False,
+    )
+    with front, admin, stray:
+        with activated(stage, proxy, [front, admin, stray]):
+            assert all(proxy.get("/").status_code == 200 for _ in range(8))
+            assert "is at no address of listen or admin.listen" in proxy.log()
+        with socket.create_connection(("127.0.0.1", proxy.port), 10) as early:
+            early.sendall(GET)
+            with activated(stage, proxy, [front, admin]):
+                early.settimeout(10)
+                assert early.recv(64).startswith(b"HTTP/1.1 200"), "it waited in the socket's queue"
+
+
+def test_what_systemd_is_told(stage: Stage) -> None:
+    notices = Notices(stage)
+    env: dict[str, Any] = {"NOTIFY_SOCKET": notices.path, "WATCHDOG_USEC": "200000"}
+    proxy = Skystitch(stage, Origin(stage).address, env=env)
+    notices.wait("READY=1")
+    notices.wait("WATCHDOG=1")
+    notices.seen.clear()
+    proxy.signal(signal.SIGHUP)
+    notices.wait("RELOADING=1")
+    notices.wait("MONOTONIC_USEC=")
+    notices.wait("READY=1")
+    proxy.signal(signal.SIGUSR2)
+    new = successor(proxy, proxy.pid)
+    notices.wait(f"MAINPID={new}")
+    assert proxy.wait() == 0
+    notices.seen.clear()
+    notices.wait("WATCHDOG=1")
+    end(new)
+    notices.wait("STOPPING=1")
+
+
+PTRACE_ATTACH, PTRACE_DETACH, WALL = 16, 17, 0x40000000
+
+
+@contextmanager
+def stopped(process: Skystitch, name: str) -> Iterator[None]:
+    """One thread of the process stands still."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    thread = next(int(task.name) for task in tasks if (task / "comm").read_text().strip() == name)
+    if libc.ptrace(PTRACE_ATTACH, thread, 0, 0) != 0:
+        pytest.skip("threads cannot be stopped here")
+    os.waitpid(thread, WALL)
+    try:
+        yield
+    finally:
+        libc.ptrace(PTRACE_DETACH, thread, 0, 0)
+
+
+def test_a_stuck_worker_is_not_called_alive(stage: Stage) -> None:
+    notices = Notices(stage)
+    env: dict[str, Any] = {"NOTIFY_SOCKET": notices.path, "WATCHDOG_USEC": "100000"}
+    proxy = Skystitch(stage, Origin(stage).address, env=env, config={"workers": 2})
+    notices.wait("WATCHDOG=1")
+    with stopped(proxy, "sky-worker-1"):
+        notices.socket.settimeout(1)
+        with pytest.raises(TimeoutError):
+            notices.wait("none")
+        assert proxy.admin("/livez").status_code == 200
+    notices.socket.settimeout(15)
+    notices.seen.clear()
+    notices.wait("WATCHDOG=1")
+
+
+# POST /drain
+
+
+def test_drain(stage: Stage) -> None:
+    proxy = Skystitch(stage, Origin(stage).address, config={"timeouts": {"drain_delay": "200ms"}})
+    assert proxy.admin("/drain", "POST").status_code == 403, "no page of another site may ask for it"
+    with proxy.raw() as client:
+        client.send(GET)
+        assert client.response()[0].headers["Connection"] is None
+        assert proxy.admin("/drain", "POST", headers={"X-Skystitch": "1"}).status_code == 200
+        assert proxy.admin("/readyz").status_code == 503
+        assert proxy.admin("/livez").status_code == 200
+        until(lambda: "drain: listeners close" in proxy.log(), "the delay is over")
+        client.send(GET)
+        assert client.response()[0].headers["Connection"] == "close"
+
+    def refuses() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", proxy.port)) != 0
+
+    until(refuses, "no more connections are taken")
+    assert proxy.alive(), "it stays until TERM"
+    proxy.stop()

@@ -20,8 +20,9 @@ _URL = re.compile(
 )
 _CLIENT_ERROR = 400
 _MAX_URL = 2048
-# An app that hands all headers of its request on must not hand on the proxy's word to this app.
-_PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch"))
+#: What calls of ours carry. An app that hands all headers of its request on must not hand on those
+#: of its own request, least of all the proxy's word to it.
+PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch"))
 
 
 class HttpCall(exits.Call):
@@ -121,4 +122,4 @@ def is_propagated(name: object) -> bool:
     """Whether a header is one of those that a call of ours carries."""
     if isinstance(name, bytes):
         name = name.decode("latin-1")
-    return isinstance(name, str) and name.lower() in _PROPAGATED
+    return isinstance(name, str) and name.lower() in PROPAGATED

@@ -15,6 +15,7 @@
 #include "management.pb-c.h"
 #include "proxy/process/process_report.h"
 #include "reporter/transport.h"
+#include "tests/fuzz/corpus.h"
 #include "tests/unit/fake_transport.h"
 
 static const char *const backends[] = {"oap:11800"};
@@ -444,6 +445,12 @@ static void test_vectors(void **state)
     json_decref(vectors);
 }
 
+static void test_corpus(void **state)
+{
+    (void)state;
+    assert_true(sky_corpus_run("process_word") > 5);
+}
+
 static void test_words_without_a_name(void **state)
 {
     static const char *const words[] = {"{\"process\":7}", "{\"process\":\"\"}",
@@ -511,6 +518,7 @@ int main(void)
         TEST(test_log_records_go_to_the_reporter),
         TEST(test_a_log_record_is_read),
         TEST(test_vectors),
+        TEST(test_corpus),
         TEST(test_words_without_a_name),
         TEST(test_too_many_processes),
         TEST(test_host_usage_is_parsed),

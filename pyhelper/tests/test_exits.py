@@ -140,6 +140,14 @@ def test_correlation_goes_on(run: Any, origin: Origin) -> None:
     assert origin.seen[0][1]["sw8-correlation"] == value
 
 
+def test_no_analysis_goes_on(run: Any, origin: Any) -> None:
+    """sw8-x: 1 of the request goes with its calls; a mode of its own does not."""
+    run(lambda: requests.get(origin.url, timeout=5), headers={"sw8-x": "1"})
+    run(lambda: requests.get(origin.url, timeout=5), headers={"sw8-x": "0-"})
+    run(lambda: requests.get(origin.url, headers={"SW8-X": "1"}, timeout=5))
+    assert [headers["sw8-x"] for _, headers in origin.seen] == ["1", None, None]
+
+
 def test_other_schemes_pass(run: Any) -> None:
     def call() -> str:
         session = requests.Session()

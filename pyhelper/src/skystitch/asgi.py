@@ -33,6 +33,7 @@ _TRACED = ("http", "websocket")
 _NAMES = {
     b"sw8": "HTTP_SW8",
     b"sw8-correlation": "HTTP_SW8_CORRELATION",
+    b"sw8-x": "HTTP_SW8_X",
     b"sw8-stitch": FIELD,
 }
 _SWITCHED = 101

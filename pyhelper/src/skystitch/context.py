@@ -328,6 +328,8 @@ class Recording(Recorder):
         if self._ignored:
             sw8 = sw8._replace(sample="0")
         headers = {"sw8": wire.exit_sw8(sw8, span, self.operation(), peer)}
+        if self.environ.get("HTTP_SW8_X", "").partition("-")[0] == "1":
+            headers["sw8-x"] = "1"  # no metrics are made of the whole trace
         self._add_correlation(headers)
         return headers
 

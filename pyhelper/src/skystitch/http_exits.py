@@ -22,7 +22,7 @@ _CLIENT_ERROR = 400
 _MAX_URL = 2048
 #: What calls of ours carry. An app that hands all headers of its request on must not hand on those
 #: of its own request, least of all the proxy's word to it.
-PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch"))
+PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch", "sw8-x"))
 
 
 class HttpCall(exits.Call):

@@ -53,7 +53,7 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     front->ctx = ctx;
     front->hosts = hosts;
     front->counters = counters != NULL ? counters : &front->own_counters;
-    front->h2 = sky_h2_settings_new(config->limits.http2_streams, config->limits.http2_resets);
+    front->h2 = sky_h2_settings_new(config);
     front->body.open = open;
     front->body.write = write;
     h2o_linklist_init_anchor(&front->conns);

@@ -105,7 +105,7 @@ struct sky_h2_stream {
 
 /* ---- http2_session.c ---- */
 
-struct sky_h2_settings *sky_h2_settings_new(uint32_t max_streams, uint32_t max_resets);
+struct sky_h2_settings *sky_h2_settings_new(const struct sky_config *config);
 void sky_h2_settings_destroy(struct sky_h2_settings *settings);
 
 /* sky_h2_begin: from now on the connection speaks HTTP/2, with what its input holds already; conn

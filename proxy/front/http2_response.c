@@ -201,8 +201,9 @@ static void send_head(struct sky_h2_stream *stream)
         length = put_number(digits + 24, req->res.content_length);
         fields[count++] = PAIR("content-length", length, (size_t)(digits + 24 - length));
     }
-    nghttp2_submit_response(stream->h2->session, stream->id, fields, count,
-                            stream->bodiless ? NULL : &body);
+    if (nghttp2_submit_response(stream->h2->session, stream->id, fields, count,
+                                stream->bodiless ? NULL : &body) != 0)
+        h2o_fatal("no memory"); /* as all of libh2o does without it */
     req->timestamps.response_start_at = now.at;
     stream->head_made = true;
     sky_conn_count_response(conn, req->res.status);
@@ -253,7 +254,8 @@ static void keep_pieces(struct sky_h2_stream *stream, const h2o_iovec_t *bufs, s
         stream->pieces.entries[stream->pieces.size++] = bufs[i];
         stream->piece_bytes += bufs[i].len;
     }
-    stream->req.bytes_sent += stream->piece_bytes;
+    if (!stream->req.bytes_counted_by_ostream)
+        stream->req.bytes_sent += stream->piece_bytes;
     watch(stream);
 }
 

@@ -33,20 +33,23 @@
 
 /* ---- settings ---- */
 
-struct sky_h2_settings *sky_h2_settings_new(uint32_t max_streams, uint32_t max_resets)
+struct sky_h2_settings *sky_h2_settings_new(const struct sky_config *config)
 {
     struct sky_h2_settings *settings = h2o_mem_alloc(sizeof *settings);
 
     *settings = (struct sky_h2_settings){.streams = {STREAMS_KEPT},
                                          .outs = {OUTS_KEPT},
-                                         .max_streams = max_streams,
-                                         .max_resets = max_resets};
+                                         .max_streams = config->limits.http2_streams,
+                                         .max_resets = config->limits.http2_resets};
     if (nghttp2_session_callbacks_new(&settings->callbacks) != 0 ||
         nghttp2_option_new(&settings->option) != 0)
         h2o_fatal("no memory");
     sky_h2_set_input_callbacks(settings->callbacks);
     sky_h2_set_output_callbacks(settings->callbacks);
     /* resets are counted here, with those that nghttp2 itself sends */
+    /* as many as a head of limits.header needs, and some for clients that cut small */
+    nghttp2_option_set_max_continuations(settings->option,
+                                         config->limits.header / SKY_H2_FRAME_BYTES + 8);
     nghttp2_option_set_stream_reset_rate_limit(settings->option, UINT64_MAX, UINT64_MAX);
 
     return settings;
@@ -97,8 +100,8 @@ static void end(struct sky_h2 *h2)
     struct sky_conn *conn = h2->conn;
     bool attacked = h2->attacked;
 
-    conn->h2 = NULL;
     sky_h2_destroy(h2);
+    conn->h2 = NULL;
     if (attacked) /* reading what still comes would be the most of its cost */
         sky_conn_close(conn);
     else

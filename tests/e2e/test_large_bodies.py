@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness import Gunicorn, Skystitch, Stage
+from harness import Gunicorn, Skystitch, Stage, free_port
 
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(300)]
 
@@ -46,10 +46,12 @@ class Watch:
 @pytest.fixture
 def proxy(stage: Stage) -> Skystitch:
     app = Gunicorn(stage, "flask_app:app", worker_class="gthread", options=["--timeout", "120"])
-    return Skystitch(stage, app.address, config={"limits": {"body": "2GiB"}})
+    port = free_port()
+    listen = [{"address": f"127.0.0.1:{port}", "h2c": True}]
+    return Skystitch(stage, app.address, port=port, config={"listen": listen, "limits": {"body": "2GiB"}})
 
 
-@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("framing", ["length", "chunked", "http2"])
 def test_an_upload(proxy: Skystitch, stage: Stage, framing: str) -> None:
     file = stage.path("gigabyte")
     with file.open("wb") as sparse:
@@ -57,6 +59,8 @@ def test_an_upload(proxy: Skystitch, stage: Stage, framing: str) -> None:
     command = ["curl", "--silent", "--fail", "--max-time", "200", "--request", "POST", "--upload-file", str(file)]
     if framing == "chunked":
         command += ["--header", "Transfer-Encoding: chunked"]
+    elif framing == "http2":
+        command += ["--http2-prior-knowledge"]
     answers: list[bytes] = []
 
     def upload() -> None:

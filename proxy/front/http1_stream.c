@@ -9,6 +9,7 @@
 #include "proxy/front/body_stream.h"
 
 #include "proxy/front/http1_conn.h"
+#include "proxy/front/http2.h"
 
 /* What one such body may hold here: the input read ahead, and what is on its way to the app. */
 #define CHARGE_BYTES (2 * SKY_CONN_READ_AHEAD)
@@ -85,7 +86,12 @@ void sky_conn_stream_arrived(struct sky_conn *conn)
 bool sky_front_streams(h2o_req_t *req, struct sky_body_stream *stream)
 {
     struct sky_conn *conn = sky_conn_of(req);
+    const struct sky_h2_stream *of_http2 = sky_h2_stream_of(req);
 
+    if (of_http2 != NULL) {
+        *stream = (struct sky_body_stream){!of_http2->has_length, of_http2->content_length};
+        return of_http2->upload.open;
+    }
     if (conn == NULL || !conn->stream.open)
         return false;
     *stream = (struct sky_body_stream){conn->chunked, conn->body_left};
@@ -95,7 +101,13 @@ bool sky_front_streams(h2o_req_t *req, struct sky_body_stream *stream)
 void sky_front_on_readable(h2o_req_t *req, void (*back)(void *of), void *of)
 {
     struct sky_conn *conn = sky_conn_of(req);
+    struct sky_h2_stream *of_http2 = sky_h2_stream_of(req);
 
+    if (of_http2 != NULL) {
+        of_http2->upload.on_readable = back;
+        of_http2->upload.of = of;
+        return;
+    }
     conn->stream.on_readable = back;
     conn->stream.of = of;
 }
@@ -153,7 +165,10 @@ enum sky_stream_result sky_front_read(h2o_req_t *req, char *dst, size_t room, si
 {
     struct sky_conn *conn = sky_conn_of(req);
     struct sky_conn_stream *stream = &conn->stream;
+    struct sky_h2_stream *of_http2 = sky_h2_stream_of(req);
 
+    if (of_http2 != NULL)
+        return sky_h2_read(of_http2, dst, room, got);
     *got = 0;
     if (conn->refusal != SKY_REFUSAL_none)
         return SKY_STREAM_FAILED;

@@ -9,7 +9,8 @@
  * last byte of an answer is out.
  *
  * http2_session.c: the connection's life, bytes in and out. http2_stream.c: from frames to a
- * running request. http2_head.c: what its head says. http2_response.c: from h2o_send to frames.
+ * running request. http2_upload.c: bodies that are not buffered. http2_head.c: what its head says.
+ * http2_response.c: from h2o_send to frames.
  *
  *             head whole      body whole        handler      END_STREAM out   bytes out
  *      HEAD ------------> BODY --------> READY --------> RUNNING -----> WHOLE -----> (freed)
@@ -25,6 +26,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "proxy/front/body_buffer.h"
+#include "proxy/front/body_stream.h"
 #include "proxy/front/http1_conn.h"
 
 /* What is the same for all connections of a loop. */
@@ -36,6 +38,10 @@ struct sky_h2_settings {
     uint32_t max_streams; /* at a time */
     uint32_t max_resets;  /* within SKY_H2_RESET_WINDOW_MS */
 };
+
+/* Of a request's body that a client may send ahead of who reads it. What is buffered is read at
+ * once, so this bounds not memory but how far a client on a long line is slowed down. */
+#define SKY_H2_STREAM_WINDOW_BYTES 262144
 
 /* Resets are counted in windows of this length. */
 #define SKY_H2_RESET_WINDOW_MS 10000
@@ -58,10 +64,11 @@ struct sky_h2 {
     h2o_linklist_t streams; /* all that nghttp2 has open, and those of `ended` */
     size_t stream_count;
     /* what is to be done outside of nghttp2's callbacks; by sky_h2_stream.due */
-    h2o_linklist_t ready;   /* to their handlers */
-    h2o_linklist_t drained; /* once all bytes are out: their generators are asked for more */
-    h2o_linklist_t ended;   /* once all bytes are out: they are freed */
-    struct sky_h2_out *out; /* NULL: nothing */
+    h2o_linklist_t ready;    /* to their handlers */
+    h2o_linklist_t drained;  /* once all bytes are out: their generators are asked for more */
+    h2o_linklist_t readable; /* by sky_h2_upload.readable: whose handlers are told */
+    h2o_linklist_t ended;    /* once all bytes are out: they are freed */
+    struct sky_h2_out *out;  /* NULL: nothing */
     h2o_timeout_entry_t drain_timer;  /* between the two GOAWAY of a stop */
     int32_t newest_id;                /* of a HEADERS frame; -1: none yet */
     int32_t skipped_from, skipped_to; /* identifiers that the client has left out last */
@@ -73,6 +80,18 @@ struct sky_h2 {
 };
 
 enum sky_h2_state { SKY_H2_HEAD, SKY_H2_BODY, SKY_H2_READY, SKY_H2_RUNNING, SKY_H2_WHOLE };
+
+/* A body that is handed on while it comes in. */
+struct sky_h2_upload {
+    bool open;           /* the request has one */
+    bool ended;          /* by the client */
+    h2o_buffer_t *input; /* not yet read; NULL: nothing ever came */
+    uint64_t received_bytes, waiting_since_ms, waited_ms; /* for the client */
+    h2o_timeout_entry_t timer;                            /* while it is waited for */
+    h2o_linklist_t readable;                              /* of h2->readable */
+    void (*on_readable)(void *of);
+    void *of;
+};
 
 struct sky_h2_stream {
     struct sky_h2 *h2;
@@ -91,6 +110,7 @@ struct sky_h2_stream {
     struct sky_text host;                   /* the field */
     H2O_VECTOR(h2o_iovec_t) cookies;        /* crumbs of RFC 9113, 8.2.3; in the request's pool */
     struct sky_body_buffer body;
+    struct sky_h2_upload upload;
 
     bool head_made, bodiless, has_left;
     bool final;                           /* of the answer: no piece follows those that are here */
@@ -156,6 +176,9 @@ void sky_h2_dispatch(struct sky_h2_stream *stream);
 
 void sky_h2_stream_destroy(struct sky_h2_stream *stream);
 
+/* sky_h2_note_refusal: counts and logs stream->refusal. */
+void sky_h2_note_refusal(struct sky_h2_stream *stream);
+
 /* sky_h2_stream_of: the stream of a request, NULL when it is not one of HTTP/2. */
 struct sky_h2_stream *sky_h2_stream_of(h2o_req_t *req);
 
@@ -163,6 +186,24 @@ struct sky_h2_stream *sky_h2_stream_of(h2o_req_t *req);
 void sky_h2_not_due(struct sky_h2_stream *stream);
 
 void sky_h2_set_timer(struct sky_h2_stream *stream, h2o_timeout_t *list, h2o_timeout_cb on_timeout);
+
+/* ---- http2_upload.c ---- */
+
+/* sky_h2_begin_upload: false when there is no budget for it. */
+bool sky_h2_begin_upload(struct sky_h2_stream *stream);
+
+/* sky_h2_end_upload: with its stream, also of one that has none. */
+void sky_h2_end_upload(struct sky_h2_stream *stream);
+
+void sky_h2_upload_arrived(struct sky_h2_stream *stream, struct sky_text bytes);
+void sky_h2_upload_ended(struct sky_h2_stream *stream);
+
+/* sky_h2_tell_readers: those that have something new to read. Not below nghttp2. */
+void sky_h2_tell_readers(struct sky_h2 *h2);
+
+/* sky_h2_read: as sky_front_read. */
+enum sky_stream_result sky_h2_read(struct sky_h2_stream *stream, char *dst, size_t room,
+                                   size_t *got);
 
 /* ---- http2_head.c ---- */
 

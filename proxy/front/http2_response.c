@@ -312,6 +312,7 @@ static void end_stream(struct sky_h2_stream *stream)
 
     stream->state = SKY_H2_WHOLE;
     h2o_timeout_unlink(&stream->timer);
+    h2o_timeout_unlink(&stream->upload.timer);
     sky_h2_not_due(stream);
     h2o_linklist_insert(&h2->ended, &stream->due);
     if (nghttp2_session_get_stream_remote_close(h2->session, stream->id) == 0)

@@ -23,9 +23,7 @@
 #define OUTS_KEPT 4
 #endif
 
-/* Of a request's body that a client may send ahead of us; what comes is buffered at once, so this
- * bounds not memory but how far a client on a long line is slowed down. */
-#define STREAM_WINDOW_BYTES 1048576
+/* Of the bodies of all its requests; what comes is taken off it at once. */
 #define CONNECTION_WINDOW_BYTES 4194304
 
 /* After so many bytes that the kernel took at once, other connections have their turn. */
@@ -47,6 +45,7 @@ struct sky_h2_settings *sky_h2_settings_new(const struct sky_config *config)
     sky_h2_set_input_callbacks(settings->callbacks);
     sky_h2_set_output_callbacks(settings->callbacks);
     /* resets are counted here, with those that nghttp2 itself sends */
+    nghttp2_option_set_no_auto_window_update(settings->option, 1);
     /* as many as a head of limits.header needs, and some for clients that cut small */
     nghttp2_option_set_max_continuations(settings->option,
                                          config->limits.header / SKY_H2_FRAME_BYTES + 8);
@@ -276,6 +275,7 @@ static void settle(struct sky_h2 *h2)
 static void dispatch_ready(struct sky_h2 *h2)
 {
     h2->conn->dispatching = true;
+    sky_h2_tell_readers(h2);
     while (!h2o_linklist_is_empty(&h2->ready)) {
         struct sky_h2_stream *stream =
             H2O_STRUCT_FROM_MEMBER(struct sky_h2_stream, due, h2->ready.next);
@@ -288,7 +288,8 @@ static void dispatch_ready(struct sky_h2 *h2)
 static bool nothing_due(struct sky_h2 *h2)
 {
     return h2->out == NULL && h2o_linklist_is_empty(&h2->ready) &&
-           h2o_linklist_is_empty(&h2->drained) && h2o_linklist_is_empty(&h2->ended);
+           h2o_linklist_is_empty(&h2->readable) && h2o_linklist_is_empty(&h2->drained) &&
+           h2o_linklist_is_empty(&h2->ended);
 }
 
 void sky_h2_run(struct sky_h2 *h2)
@@ -370,7 +371,7 @@ static bool say_settings(struct sky_h2 *h2)
     const struct sky_front *front = h2->conn->front;
     const nghttp2_settings_entry entries[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, front->h2->max_streams},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, SKY_H2_STREAM_WINDOW_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)front->limits.head_bytes},
     };
 
@@ -414,6 +415,7 @@ void sky_h2_begin(struct sky_conn *conn)
     h2o_linklist_init_anchor(&h2->ready);
     h2o_linklist_init_anchor(&h2->drained);
     h2o_linklist_init_anchor(&h2->ended);
+    h2o_linklist_init_anchor(&h2->readable);
     conn->h2 = h2;
     conn->state = SKY_CONN_HTTP2;
     conn->settler.cb = on_due;

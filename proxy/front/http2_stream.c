@@ -67,6 +67,7 @@ void sky_h2_stream_destroy(struct sky_h2_stream *stream)
     h2o_timeout_unlink(&stream->timer);
     h2o_dispose_request(&stream->req);
     sky_body_buffer_fini(&stream->body);
+    sky_h2_end_upload(stream);
     h2o_mem_free_recycle(&stream->h2->conn->front->h2->streams, stream);
 }
 
@@ -79,7 +80,7 @@ static void make_ready(struct sky_h2_stream *stream)
 
 /* ---- refusals ---- */
 
-static void note_refusal(struct sky_h2_stream *stream)
+void sky_h2_note_refusal(struct sky_h2_stream *stream)
 {
     static struct sky_log_limit limit;
     struct sky_conn *conn = stream->h2->conn;
@@ -106,7 +107,7 @@ static void answer_refused_head(struct sky_h2_stream *stream)
 static void refuse_body(struct sky_h2_stream *stream, enum sky_refusal refusal)
 {
     stream->refusal = refusal;
-    note_refusal(stream);
+    sky_h2_note_refusal(stream);
     sky_body_buffer_fini(&stream->body);
     make_ready(stream);
 }
@@ -149,23 +150,34 @@ static void begin_body(struct sky_h2_stream *stream)
 {
     struct sky_front *front = stream->h2->conn->front;
     enum sky_body_result result = SKY_BODY_OK;
+    bool streamed = false;
 
     stream->state = SKY_H2_BODY;
     stream->req.entity = h2o_iovec_init(H2O_STRLIT(""));
     stream->req.timestamps.request_body_begin_at = stream->h2->conn->read_at;
     stream->body_began_ms = h2o_now(front->ctx->loop);
     sky_body_buffer_init(&stream->body, &front->body);
-    if (front->body_policy != NULL)
-        stream->body.limit_bytes = front->body_policy(&stream->req).limit_bytes;
-    if (stream->has_length)
+    if (front->body_policy != NULL) {
+        struct sky_body_policy policy = front->body_policy(&stream->req);
+        stream->body.limit_bytes = policy.limit_bytes;
+        streamed = policy.streamed && (stream->has_length || !policy.needs_length);
+    }
+    if (streamed && stream->has_length && stream->content_length > stream->body.limit_bytes)
+        result = SKY_BODY_TOO_LARGE;
+    else if (streamed)
+        result = sky_h2_begin_upload(stream) ? SKY_BODY_OK : SKY_BODY_OVER_BUDGET;
+    else if (stream->has_length)
         result = sky_body_buffer_expect(&stream->body, stream->content_length);
     if (result != SKY_BODY_OK) {
         body_failed(stream, result);
         return;
     }
-    sky_h2_set_timer(stream, &front->body_timeout, on_body_timeout);
     if (stream->expects_continue)
         sky_h2_inform(stream, 100, NULL, 0);
+    if (streamed)
+        make_ready(stream);
+    else
+        sky_h2_set_timer(stream, &front->body_timeout, on_body_timeout);
 }
 
 static void end_body(struct sky_h2_stream *stream)
@@ -265,7 +277,7 @@ static void take_head(struct sky_h2_stream *stream, bool bodiless)
     sky_h2_check_head(stream);
     if (stream->refusal != SKY_REFUSAL_none) {
         stream->head_refused = true;
-        note_refusal(stream);
+        sky_h2_note_refusal(stream);
         make_ready(stream);
         return;
     }
@@ -279,27 +291,46 @@ static void take_head(struct sky_h2_stream *stream, bool bodiless)
     make_ready(stream);
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes,
-                   size_t len, void *arg)
+static void buffer_data(struct sky_h2_stream *stream, struct sky_text bytes)
 {
-    struct sky_h2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
+    struct sky_front *front = stream->h2->conn->front;
 
-    struct sky_front *front = ((struct sky_h2 *)arg)->conn->front;
-
-    (void)flags;
-    if (stream == NULL || stream->state != SKY_H2_BODY)
-        return 0; /* of a body that was refused */
-    if (sky_conn_too_slow(front, &stream->body, len, stream->body_began_ms)) {
+    if (sky_conn_too_slow(front, &stream->body, bytes.len, stream->body_began_ms)) {
         refuse_body(stream, SKY_REFUSAL_body_rate);
-        return 0;
+        return;
     }
-    enum sky_body_result result =
-        sky_body_buffer_append(&stream->body, sky_text((const char *)bytes, len));
+    enum sky_body_result result = sky_body_buffer_append(&stream->body, bytes);
     if (result != SKY_BODY_OK)
         body_failed(stream, result);
     else
         sky_h2_set_timer(stream, &front->body_timeout, on_body_timeout);
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes,
+                   size_t len, void *arg)
+{
+    struct sky_h2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
+    struct sky_text piece = sky_text((const char *)bytes, len);
+
+    (void)flags, (void)arg;
+    nghttp2_session_consume_connection(session, len);
+    if (stream != NULL && stream->upload.open && stream->refusal == SKY_REFUSAL_none &&
+        stream->state != SKY_H2_WHOLE) {
+        sky_h2_upload_arrived(stream, piece);
+        return 0;
+    }
+    nghttp2_session_consume_stream(session, id, len);
+    if (stream != NULL && stream->state == SKY_H2_BODY) /* else it was refused */
+        buffer_data(stream, piece);
     return 0;
+}
+
+static void end_request(struct sky_h2_stream *stream)
+{
+    if (stream->upload.open)
+        sky_h2_upload_ended(stream);
+    else if (stream->state == SKY_H2_BODY)
+        end_body(stream);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -314,12 +345,12 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     case NGHTTP2_HEADERS:
         if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
             take_head(stream, end);
-        else if (end && stream->state == SKY_H2_BODY)
-            end_body(stream);
+        else if (end)
+            end_request(stream);
         break;
     case NGHTTP2_DATA:
-        if (end && stream->state == SKY_H2_BODY)
-            end_body(stream);
+        if (end)
+            end_request(stream);
         break;
     case NGHTTP2_RST_STREAM:
         if (stream->state == SKY_H2_WHOLE)

@@ -20,7 +20,7 @@ import pytest
 from hyperframe.frame import PingFrame, SettingsFrame, WindowUpdateFrame
 
 from harness import Collector, Exchange, FrameClient, Gunicorn, Origin, Pair, Pki, Skystitch, Stage, free_port, until
-from harness.http2 import PREFACE, get
+from harness.http2 import MAX_FRAME, PREFACE, get
 
 MIB = 1 << 20
 NO_ERROR, PROTOCOL_ERROR, STREAM_CLOSED, REFUSED_STREAM, CANCEL, CALM = 0, 1, 5, 7, 8, 11
@@ -273,6 +273,130 @@ def test_upload_needs_no_memory(stage: Stage) -> None:
     )
     assert digest.encode() in done.stdout, (done.stdout[:500], done.stderr)
     setting.proxy.check_growth(before, 64 * 1024)
+
+
+# Bodies that are handed on while they come in.
+
+
+class Uploads(Setting):
+    """The app leaves what it gets to the test."""
+
+    def __init__(self, stage: Stage, **config: Any) -> None:
+        self.release = threading.Event()
+        self.origin = Origin(stage, lambda _: self.release.wait(60) and None, bodies=False)
+        routes = [{"path": "/", "upstream": "app", "request_buffering": "off"}]
+        super().__init__(stage, self.origin.address, config={"routes": routes, **config})
+
+    def exchange(self) -> Exchange:
+        return until(lambda: self.origin.exchanges, "the app has the request")[0]
+
+
+def take(exchange: Exchange, size: int) -> None:
+    while len(exchange.body) < size:
+        more = exchange.receive()
+        assert more, f"ended after {len(exchange.body)} bytes"
+        exchange.body += more
+
+
+def test_streamed_body(stage: Stage) -> None:
+    uploads = Uploads(stage)
+    with uploads.client() as client:
+        client.send(client.head(1, [*get(method="POST"), ("content-length", "10")], end=False))
+        exchange = uploads.exchange()
+        assert exchange.values(b"content-length") == [b"10"]
+        assert exchange.body == b""
+        client.send(client.data(1, b"hello"))
+        take(exchange, 5)
+        client.send(client.data(1, b"world", end=True))
+        take(exchange, 10)
+        assert exchange.body == b"helloworld"
+        exchange.send(OK)
+        assert client.answer(1).status == 200
+    uploads.release.set()
+
+
+def test_streamed_body_without_a_length(stage: Stage) -> None:
+    uploads = Uploads(stage)
+    with uploads.client() as client:
+        client.send(client.head(1, get(method="POST"), end=False), client.data(1, b"hello"))
+        exchange = uploads.exchange()
+        assert exchange.values(b"transfer-encoding") == [b"chunked"]
+        take(exchange, 10)
+        client.send(client.head(1, [("x-trailer", "1")]))
+        take(exchange, 15)
+        assert exchange.body == b"5\r\nhello\r\n0\r\n\r\n"
+        exchange.send(OK)
+        assert client.answer(1).status == 200
+    uploads.release.set()
+
+
+def test_streamed_body_waits_for_the_app(stage: Stage) -> None:
+    """The client may send no more than windows and buffers on the way hold, until the app reads."""
+    uploads, size = Uploads(stage), 4 * MIB
+    allowed, sent = 262144, 0
+    with uploads.client() as client:
+        client.send(client.head(1, [*get(method="POST"), ("content-length", str(size))], end=False))
+        exchange = uploads.exchange()
+
+        def send_what_may_be() -> None:
+            nonlocal allowed, sent
+            while True:
+                part = min(allowed - sent, MAX_FRAME, size - sent)
+                if part == 0:
+                    break
+                client.send(client.data(1, b"x" * part, end=sent + part == size))
+                sent += part
+            seen = len(client.frames)
+            client.ping()
+            allowed += sum(
+                frame.window_increment
+                for frame in client.frames[seen:]
+                if isinstance(frame, WindowUpdateFrame) and frame.stream_id == 1
+            )
+
+        while True:
+            before = sent
+            send_what_may_be()
+            if sent == before and allowed == sent:
+                break
+        assert sent < 2 * MIB
+        reader = threading.Thread(target=take, args=(exchange, size), daemon=True)
+        reader.start()
+        while sent < size:
+            send_what_may_be()
+        reader.join(30)
+        assert exchange.body == b"x" * size
+        exchange.send(OK)
+        assert client.answer(1).status == 200
+    uploads.release.set()
+
+
+def test_streamed_body_breaks_off(stage: Stage) -> None:
+    """The app sees its connection end in mid-request."""
+    uploads = Uploads(stage)
+    with uploads.client() as client:
+        client.send(client.head(1, [*get(method="POST"), ("content-length", "10")], end=False))
+        client.send(client.data(1, b"hello"))
+        exchange = uploads.exchange()
+        take(exchange, 5)
+        client.send(client.reset(1))
+        assert exchange.receive() == b""
+        client.ping()
+    uploads.release.set()
+
+
+def test_streamed_body_too_large_or_too_slow(stage: Stage) -> None:
+    uploads = Uploads(stage, limits={"body": "1KiB"}, timeouts={"body": "200ms"})
+    with uploads.client() as client:
+        client.send(client.head(1, get(method="POST"), end=False), client.data(1, b"x" * 1025))
+        assert client.answer(1).status == 413
+        client.send(client.head(3, get(method="POST"), end=False), client.data(3, b"x"))
+        assert client.answer(3).status == 408
+        client.send(client.head(5, [*get(method="POST"), ("content-length", "1025")], end=False))
+        assert client.answer(5).status == 413
+    assert uploads.refused("body_size") == 2
+    assert uploads.refused("body_timeout") == 1
+    uploads.release.set()
 
 
 # What is refused.

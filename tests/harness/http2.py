@@ -189,4 +189,5 @@ class FrameClient:
     def ping(self) -> None:
         """Returns once all that was sent before has been read by the proxy."""
         self.send(PingFrame(0, b"12345678"))
-        self.until(lambda: isinstance(self.frames[-1], PingFrame) if self.frames else False, "PING")
+        seen = len(self.frames)
+        self.until(lambda: any(isinstance(frame, PingFrame) for frame in self.frames[seen:]), "PING")

@@ -33,7 +33,9 @@ class Setting:
     def __init__(
         self, stage: Stage, upstream: str, server: Pair | None = None, config: Any = None, **options: Any
     ) -> None:
-        self.port, self.tls_port = free_port(), free_port()
+        self.port = self.tls_port = free_port()
+        while self.tls_port == self.port:
+            self.tls_port = free_port()
         listen: list[dict[str, Any]] = [{"address": f"127.0.0.1:{self.port}", "h2c": True}]
         if server is not None:
             listen.append({"address": f"127.0.0.1:{self.tls_port}", "tls": server.config()})

@@ -252,7 +252,7 @@ def test_skip_analysis_stands_on_every_span(stage: Stage) -> None:
     assert all(span.skip_analysis for span in segment.spans)
     _, segment = site.get("/users/42", headers={"sw8": sw8(), "sw8-x": "0"})
     assert not any(span.skip_analysis for span in segment.spans)
-    origin = Origin(stage)
+    origin = Origin(stage, tcp=True)
     site.get(f"/call?url=http://{origin.address}/down", headers={"sw8": sw8(), "sw8-x": "1"})
     assert origin.exchanges[-1].values(b"sw8-x") == [b"1"]  # and the next one is asked too
 

@@ -20,6 +20,7 @@
 #include "proxy/config/config_reporter.h"
 #include "proxy/config/config_route_sampling.h"
 #include "proxy/config/config_workers.h"
+#include "proxy/exchange/error_pages.h"
 
 static void complain(struct sky_problems *problems, const char *option, const char *what,
                      const char *accepted)
@@ -99,6 +100,11 @@ static void complete(struct sky_config *config, struct sky_problems *problems)
     sky_config_complete_reporter(config, problems);
     sky_config_complete_sampling(config);
     complete_lists(config, problems);
+    for (size_t i = 0; i < config->error_pages.count; i++) {
+        const char *problem = sky_error_pages_add(&config->pages, config->error_pages.items[i]);
+        if (problem != NULL)
+            complain(problems, "error_pages", problem, SKY_ERROR_PAGES_ACCEPTED);
+    }
     config->workers_auto = config->workers == 0;
     if (config->workers_auto)
         config->workers = sky_workers_auto();
@@ -214,6 +220,7 @@ void sky_config_destroy(struct sky_config *config)
             sky_options[i].type->fini((char *)config + sky_options[i].offset);
     }
     free(config->agent.service);
+    sky_error_pages_destroy(config->pages);
     sky_config_clear_upstreams(config);
     sky_config_clear_listeners(config);
     free(config);

@@ -70,6 +70,7 @@ struct sky_listener_config {
     uint16_t redirect_port; /* all requests are sent to https at this port; 0: none is */
 };
 
+struct sky_error_page;
 struct sky_route_rules;
 
 struct sky_route_config {
@@ -194,6 +195,8 @@ struct sky_config {
         uint32_t stop_ms;        /* for running requests after TERM */
         uint32_t flush_ms;       /* for the reporter after that */
     } timeouts;
+    struct sky_strings error_pages; /* "502=/srv/502.html" */
+    struct sky_error_page *pages;   /* what they hold; NULL: none */
     enum sky_unknown_host unknown_host;
     uint32_t workers;  /* resolved, >= 1 */
     bool workers_auto; /* it was left to the machine */

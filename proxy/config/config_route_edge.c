@@ -9,6 +9,7 @@
 #include "proxy/compress/compress_config.h"
 #include "proxy/config/config_option.h"
 #include "proxy/config/config_route_rules.h"
+#include "proxy/exchange/error_pages.h"
 #include "proxy/http/http1_chars.h"
 
 /* The offset is in the rules. */
@@ -19,8 +20,10 @@ static const struct sky_option options[] = {
      offsetof(struct sky_route_rules, rate.burst), 1, 1000000, NULL, NULL, NULL},
     {"routes.request_buffering", &sky_option_type_onoff,
      offsetof(struct sky_route_rules, request_buffering), 0, 0, NULL, NULL, NULL},
+    {"routes.intercept_errors", &sky_option_type_onoff,
+     offsetof(struct sky_route_rules, intercept_errors), 0, 0, NULL, NULL, NULL},
 };
-enum { RATE, BURST, REQUEST_BUFFERING };
+enum { RATE, BURST, REQUEST_BUFFERING, INTERCEPT_ERRORS };
 
 #define DEFAULT_BURST 20
 
@@ -51,6 +54,23 @@ static void read_rate_limit(struct sky_yaml *yaml, const yaml_node_t *node,
     read_option(yaml, &options[RATE], members[RATE].value, rules);
     if (members[BURST].value != NULL)
         read_option(yaml, &options[BURST], members[BURST].value, rules);
+}
+
+static void read_error_pages(struct sky_yaml *yaml, const yaml_node_t *node,
+                             struct sky_route_rules *rules)
+{
+    static const char option[] = "routes.error_pages";
+    const yaml_node_t *item;
+    for (size_t i = 0; (item = sky_yaml_item(yaml, node, i)) != NULL; i++) {
+        const char *text = sky_yaml_text(yaml, item, option, SKY_ERROR_PAGES_ACCEPTED);
+        const char *problem = text != NULL ? sky_error_pages_add(&rules->error_pages, text) : NULL;
+        if (problem != NULL)
+            sky_yaml_report(yaml, item,
+                            (struct sky_problem){.option = option,
+                                                 .value = text,
+                                                 .what = problem,
+                                                 .accepted = SKY_ERROR_PAGES_ACCEPTED});
+    }
 }
 
 /* ---- compress ---- */
@@ -163,6 +183,10 @@ void sky_config_read_edge(struct sky_yaml *yaml, const struct sky_yaml_member *m
     const yaml_node_t *node;
     if ((node = members[SKY_ROUTE_rate_limit].value) != NULL)
         read_rate_limit(yaml, node, rules);
+    if ((node = members[SKY_ROUTE_error_pages].value) != NULL)
+        read_error_pages(yaml, node, rules);
+    if ((node = members[SKY_ROUTE_intercept_errors].value) != NULL)
+        read_option(yaml, &options[INTERCEPT_ERRORS], node, rules);
     if ((node = members[SKY_ROUTE_compress].value) != NULL)
         read_compress(yaml, node, rules);
     if ((node = members[SKY_ROUTE_request_buffering].value) != NULL)

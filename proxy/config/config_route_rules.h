@@ -23,6 +23,8 @@
     X(timeouts)              \
     X(rate_limit)            \
     X(compress)              \
+    X(error_pages)           \
+    X(intercept_errors)      \
     X(request_buffering)     \
     X(request_headers)       \
     X(response_headers)

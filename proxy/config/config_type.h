@@ -71,6 +71,7 @@ struct sky_option_type {
     X(unknown_host, enum sky_unknown_host)  \
     X(level, enum sky_log_level)            \
     X(texts, struct sky_strings)            \
+    X(pages, struct sky_strings)            \
     X(properties, struct sky_strings)       \
     X(kafka_properties, struct sky_strings) \
     X(methods, struct sky_strings)          \

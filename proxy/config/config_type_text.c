@@ -10,6 +10,7 @@
 #include "proxy/config/config_chars.h"
 #include "proxy/config/config_option.h"
 #include "proxy/config/config_type.h"
+#include "proxy/exchange/error_pages.h"
 #include "proxy/trace/ignore.h"
 
 /* What --print-config shows in place of a secret. */
@@ -140,6 +141,11 @@ static const char *check_property(char *item)
     if (strchr(item, '=') == NULL || item[0] == '=')
         return "is no key=value";
     return sky_config_check_chars(item);
+}
+
+static const char *check_page(char *item)
+{
+    return sky_error_pages_check(item);
 }
 
 /* Passwords, keys in PEM, and what SASL mechanisms are configured with. */
@@ -298,6 +304,14 @@ const struct sky_option_type sky_option_type_properties = {
     .accepted = "a list of key=value, as team=shop",
     .shape = SKY_OPTION_LIST,
     .check = check_property,
+    .write = write_texts,
+    .fini = fini_texts,
+};
+const struct sky_option_type sky_option_type_pages = {
+    .name = "list of STATUS=FILE",
+    .accepted = SKY_ERROR_PAGES_ACCEPTED,
+    .shape = SKY_OPTION_LIST,
+    .check = check_page,
     .write = write_texts,
     .fini = fini_texts,
 };

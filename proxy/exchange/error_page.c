@@ -84,27 +84,63 @@ static void add_retry_after(h2o_req_t *req, uint32_t seconds)
     add_field(req, H2O_TOKEN_RETRY_AFTER, "Retry-After", text);
 }
 
-void sky_error_page_send(h2o_req_t *req, enum sky_failure failure, uint32_t retry_after_s)
+static void send_page(h2o_req_t *req, h2o_iovec_t page)
 {
     static h2o_generator_t generator; /* keeps nothing: the page goes out in one piece */
+
+    req->res.content_length = page.len;
+    h2o_start_response(req, &generator);
+    if (h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD")))
+        h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
+    else
+        h2o_send(req, &page, page.len != 0 ? 1 : 0, H2O_SEND_STATE_FINAL);
+}
+
+static h2o_iovec_t body_of(const struct sky_error_page *page)
+{
+    return h2o_iovec_init((char *)(uintptr_t)page->body, page->len);
+}
+
+void sky_error_page_send(h2o_req_t *req, enum sky_failure failure, uint32_t retry_after_s,
+                         const struct sky_error_page *custom)
+{
     const struct sky_failure_info *info = sky_failure_info(failure);
     bool html = wants_html(req);
-    h2o_iovec_t page = make_page(req, info, html);
+    h2o_iovec_t page = custom != NULL ? body_of(custom) : make_page(req, info, html);
 
     req->res.status = info->status;
     req->res.reason = reason_of(info->status);
-    req->res.content_length = page.len;
     memset(&req->res.headers, 0, sizeof(req->res.headers));
     add_field(req, H2O_TOKEN_CONTENT_TYPE, "Content-Type",
-              html ? "text/html; charset=utf-8" : "text/plain; charset=utf-8");
+              custom != NULL ? custom->type
+              : html         ? "text/html; charset=utf-8"
+                             : "text/plain; charset=utf-8");
     add_field(req, H2O_TOKEN_CACHE_CONTROL, "Cache-Control", "no-store");
     if (info->status == 405) /* RFC 9110, 15.5.6; it is about files only */
         add_field(req, H2O_TOKEN_ALLOW, "Allow", "GET, HEAD");
     if (info->status == 503 || retry_after_s != 0)
         add_retry_after(req, retry_after_s != 0 ? retry_after_s : 1);
-    h2o_start_response(req, &generator);
-    if (h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD")))
-        h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
-    else
-        h2o_send(req, &page, 1, H2O_SEND_STATE_FINAL);
+    send_page(req, page);
+}
+
+/* What a client needs to go on, whatever the body says. */
+static bool belongs_to_status(const h2o_header_t *field)
+{
+    return field->name == &H2O_TOKEN_WWW_AUTHENTICATE->buf ||
+           field->name == &H2O_TOKEN_RETRY_AFTER->buf || field->name == &H2O_TOKEN_ALLOW->buf ||
+           field->name == &H2O_TOKEN_SET_COOKIE->buf;
+}
+
+void sky_error_page_replace(h2o_req_t *req, const struct sky_error_page *custom)
+{
+    h2o_headers_t *headers = &req->res.headers;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < headers->size; ++i)
+        if (belongs_to_status(&headers->entries[i]))
+            headers->entries[kept++] = headers->entries[i];
+    headers->size = kept;
+    add_field(req, H2O_TOKEN_CONTENT_TYPE, "Content-Type", custom->type);
+    add_field(req, H2O_TOKEN_CACHE_CONTROL, "Cache-Control", "no-store");
+    send_page(req, body_of(custom));
 }

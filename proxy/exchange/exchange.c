@@ -85,12 +85,22 @@ static void log_failure(const struct sky_exchange *exchange)
                     defect != NULL ? defect : "");
 }
 
+const struct sky_error_page *sky_exchange_page(const struct sky_exchange *exchange, int status)
+{
+    const struct sky_route_config *route = exchange->route;
+    const struct sky_error_page *page =
+        route != NULL ? sky_error_pages_find(route->rules->error_pages, status) : NULL;
+
+    return page != NULL ? page : sky_error_pages_find(exchange->worker->config->pages, status);
+}
+
 /* Nothing of an answer has been handed to h2o yet. */
 static void finish_with_page(struct sky_exchange *exchange, enum sky_failure failure)
 {
     sky_exchange_move(exchange, SKY_EXCHANGE_FINISHED);
     exchange->failure = failure;
-    sky_error_page_send(exchange->req, failure, exchange->retry_after_s);
+    sky_error_page_send(exchange->req, failure, exchange->retry_after_s,
+                        sky_exchange_page(exchange, sky_failure_info(failure)->status));
 }
 
 void sky_exchange_note_failure(struct sky_exchange *exchange, enum sky_failure failure)

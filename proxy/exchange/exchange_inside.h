@@ -12,6 +12,7 @@
 #include "proxy/back/dial.h"
 #include "proxy/back/http1_back.h"
 #include "proxy/back/turn.h"
+#include "proxy/exchange/error_pages.h"
 #include "proxy/exchange/failure.h"
 #include "proxy/exchange/tunnel.h"
 #include "proxy/front/body_stream.h"
@@ -63,6 +64,9 @@ struct sky_exchange {
 
 /* sky_exchange_move: to a state that may follow the present one. */
 void sky_exchange_move(struct sky_exchange *exchange, enum sky_exchange_state to);
+
+/* sky_exchange_page: the user's own page for that status, or NULL. */
+const struct sky_error_page *sky_exchange_page(const struct sky_exchange *exchange, int status);
 
 /* sky_exchange_note_failure: counts and logs it; it is what the trace will say. */
 void sky_exchange_note_failure(struct sky_exchange *exchange, enum sky_failure failure);

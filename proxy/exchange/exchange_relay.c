@@ -7,6 +7,7 @@
  * the app's socket is given up. */
 #include "proxy/back/health.h"
 #include "proxy/back/upstream.h"
+#include "proxy/exchange/error_page.h"
 #include "proxy/exchange/exchange_answer.h"
 #include "proxy/exchange/exchange_inside.h"
 #include "proxy/route/route_rules.h"
@@ -44,9 +45,28 @@ static void send_part(struct sky_exchange *exchange, const struct sky_back_part 
     h2o_send(exchange->req, pieces, part->count, state);
 }
 
+/* The user's own page in place of the app's, whose body is not wanted then. */
+static bool intercept(struct sky_exchange *exchange)
+{
+    const struct sky_route_config *route = exchange->route;
+    h2o_req_t *req = exchange->req;
+
+    if (exchange->state != SKY_EXCHANGE_HOLDING || req->res.status < 400 || route == NULL ||
+        route->rules->intercept_errors != SKY_SWITCH_ON)
+        return false;
+    const struct sky_error_page *page = sky_exchange_page(exchange, req->res.status);
+    if (page == NULL)
+        return false;
+    h2o_timeout_unlink(&exchange->head_timer);
+    sky_back_cancel(&exchange->back);
+    sky_exchange_move(exchange, SKY_EXCHANGE_FINISHED);
+    sky_error_page_replace(req, page);
+    return true;
+}
+
 void sky_exchange_relay(struct sky_exchange *exchange)
 {
-    if (exchange->sending)
+    if (exchange->sending || intercept(exchange))
         return;
     const struct sky_back_part *part = sky_back_take(&exchange->back);
     if (exchange->back.state == SKY_BACK_WHOLE) {

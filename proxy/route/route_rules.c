@@ -6,6 +6,7 @@
 
 #include "proxy/compress/compress_config.h"
 #include "proxy/config/config_type.h"
+#include "proxy/exchange/error_pages.h"
 
 struct sky_route_rules *sky_route_rules_new(void)
 {
@@ -44,6 +45,7 @@ void sky_route_rules_destroy(struct sky_route_rules *rules)
     if (rules->compress != NULL)
         sky_strings_fini(&rules->compress->types);
     free(rules->compress);
+    sky_error_pages_destroy(rules->error_pages);
     json_decref(rules->shown);
     free(rules);
 }

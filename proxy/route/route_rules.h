@@ -12,6 +12,7 @@
 
 struct json_t;
 struct sky_compress_config;
+struct sky_error_page;
 
 struct sky_route_field {
     char *name;                /* as written; heap */
@@ -66,6 +67,8 @@ struct sky_route_rules {
         char *index;         /* what a directory's path stands for; NULL: nothing */
         char *cache_control; /* NULL: no such field */
     } files;
+    struct sky_error_page *error_pages;   /* before the general ones; owned */
+    enum sky_switch intercept_errors;     /* on: the app's errors get these pages, too */
     struct sky_compress_config *compress; /* NULL: answers are not compressed; owned */
     struct json_t *shown;                 /* the route as --print-config shows it */
 };

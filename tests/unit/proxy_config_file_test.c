@@ -25,14 +25,16 @@ static const struct mistake {
     {"repoter: {}\n",
      "shop.yaml:1:1: repoter: unknown option; accepted: listen, upstreams, routes, agent, "
      "reporter, "
-     "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, unknown_host, workers, "
+     "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
+     "workers, "
      "admin, log; did "
      "you mean "
      "reporter?\n"},
     {"\n\nservice: shop\n",
      "shop.yaml:3:1: service: unknown option; accepted: listen, upstreams, routes, agent, "
      "reporter, "
-     "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, unknown_host, workers, "
+     "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
+     "workers, "
      "admin, log; did "
      "you mean "
      "agent.service?\n"},
@@ -54,9 +56,10 @@ static const struct mistake {
      "mode, "
      "trust_incoming, operation, shape, error_status, ignore_path, ignore_suffix, ignore_method, "
      "ignore_probes, http_params, http_params_length, http_headers, mask, sampling\n"},
-    {"- a\n", "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
-              "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, unknown_host, "
-              "workers, admin, log\n"},
+    {"- a\n",
+     "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
+     "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
+     "workers, admin, log\n"},
     {"workers: [1]\n",
      "shop.yaml:1:10: workers: is a list; accepted: auto or a number, 1 to 1024\n"},
     {"workers: {a: 1}\n",
@@ -197,7 +200,8 @@ static const struct mistake {
      "shop.yaml:1:10: routes: \"path\" is missing; accepted: path, host, upstream, static, index, "
      "cache_control, redirect, "
      "return, "
-     "strip_prefix, traced, sampling, limits, timeouts, rate_limit, compress, request_buffering, "
+     "strip_prefix, traced, sampling, limits, timeouts, rate_limit, compress, error_pages, "
+     "intercept_errors, request_buffering, "
      "request_headers, "
      "response_headers\n"},
     {"agent: {\"a\\eb\": 1}\n",

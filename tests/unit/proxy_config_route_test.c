@@ -16,7 +16,8 @@ static const struct {
     {ROUTE("upstream: app, tracd: off"),
      "35: routes.tracd: unknown option; accepted: path, host, upstream, static, index, "
      "cache_control, redirect, return, "
-     "strip_prefix, traced, sampling, limits, timeouts, rate_limit, compress, request_buffering, "
+     "strip_prefix, traced, sampling, limits, timeouts, rate_limit, compress, error_pages, "
+     "intercept_errors, request_buffering, "
      "request_headers, "
      "response_headers; did "
      "you mean "

@@ -243,7 +243,7 @@ static void switch_off(struct sky_courier *courier, size_t kind)
     queue->off_backend = call->backend;
     queue->off_until_ms = courier->way.now_ms() + OFF_MS;
     if (!queue->told_off)
-        sky_log(SKY_LOG_WARN, "reporter: %s takes no %s, none are sent: %s",
+        sky_log(SKY_LOG_INFO, "reporter: %s takes no %s, none are sent: %s",
                 courier->way.standing->names[call->backend], kinds[kind].name, call->error);
     queue->told_off = true;
     drop(courier, kind, &courier->call.packets, UNSUPPORTED);

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
+from skywalking.protocol.language_agent.Meter_pb2 import MeterDataCollection
 from skywalking.protocol.language_agent.Tracing_pb2 import SegmentObject
+from skywalking.protocol.logging.Logging_pb2 import LogData
 from skywalking.protocol.management.Management_pb2 import InstancePingPkg, InstanceProperties
 
-from harness import Origin, Skystitch, Stage, until
+from harness import Gunicorn, Origin, Skystitch, Stage, until
+from harness.records import meters_of, record_of
 from kafka_broker import Kafka
 from load import Load
 
@@ -59,6 +62,30 @@ def test_records_are_what_the_fetcher_reads(stage: Stage) -> None:
     assert "language" in {pair.key for pair in properties.properties}
     ping = InstancePingPkg.FromString(management[proxy.instance.encode()])
     assert (ping.service, ping.serviceInstance) == (proxy.service, proxy.instance)
+
+
+def test_logs_and_meters_are_what_the_fetcher_reads(stage: Stage) -> None:
+    kafka = Kafka(stage)
+    app = Gunicorn(stage, "talking_app:app", env={"SW_AGENT_METER_REPORTER_PERIOD": "1"})
+    env = {"SW_AGENT_PROTOCOL": "kafka", "SW_KAFKA_BOOTSTRAP_SERVERS": kafka.address}
+    proxy = Skystitch(stage, app.address, env=env, config={"reporter": {"meter_interval": "1s"}})
+
+    def confirmed() -> bool:
+        proxy.get("/say/error?text=needle")
+        return all(proxy.metric("skystitch_records_confirmed_total", kind=kind) for kind in ("log", "meters"))
+
+    until(confirmed, "a log record and meters are confirmed", 60)
+    (_, first), (key, value) = read(kafka, "skywalking-logs", 2)
+    assert "the app starts" in record_of(LogData.FromString(first)).text
+    record = record_of(LogData.FromString(value))
+    assert (record.service, record.instance) == (proxy.service, proxy.instance)
+    assert key.decode() == record.segment
+    assert "needle" in record.text
+    ((key, value),) = read(kafka, "skywalking-meters", 1)
+    meters = meters_of(MeterDataCollection.FromString(value))
+    assert key.decode() == meters.instance == proxy.instance
+    assert meters.values["instance_pvm_thread_active_count"] >= 1
+    assert proxy.metric("skystitch_records_dropped_total", kind="event") == 0  # there is no topic for them
 
 
 def test_broker_that_goes_and_comes_back(stage: Stage) -> None:

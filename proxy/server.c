@@ -371,6 +371,7 @@ static void destroy(struct sky_server *server)
     free(server->workers);
     sky_listener_set_close(&server->listeners, false);
     sky_checks_destroy(server->checks);
+    sky_readiness_destroy(server->readiness);
     sky_generation_release(server->checked);
     close_loop(server);
     sky_site_fini(&server->site);

@@ -9,6 +9,7 @@
 #include "proxy/config/site.h"
 #include "proxy/operation/drain.h"
 #include "proxy/operation/listeners.h"
+#include "proxy/operation/readiness.h"
 #include "proxy/operation/reload.h"
 #include "proxy/operation/upgrade.h"
 #include "proxy/operation/watchdog.h"
@@ -38,6 +39,7 @@ struct sky_server {
     struct sky_site site;              /* of the workers */
     struct sky_listener_set listeners;
     struct sky_checks *checks;          /* NULL before the start */
+    struct sky_readiness *readiness;    /* the same */
     struct sky_generation *checked;     /* whose fleet they ask; held */
     struct sky_counters check_counters; /* the main thread's */
     struct sky_worker **workers;

@@ -215,15 +215,39 @@ static void answer_live(struct sky_server *server, h2o_req_t *req, struct sky_te
     respond(req, 200, "OK", text_plain, "live\n");
 }
 
+/* In the request's pool: a client that leaves takes its question with it. */
+struct ready_query {
+    struct sky_readiness_query super;
+    h2o_req_t *req;
+};
+
+static void on_ready(struct sky_readiness_query *query, bool reachable)
+{
+    h2o_req_t *req = ((struct ready_query *)query)->req;
+    if (reachable)
+        respond(req, 200, "OK", text_plain, "ready\n");
+    else
+        respond(req, 503, "Service Unavailable", text_plain,
+                "no server of any upstream can be reached\n");
+}
+
+static void forget_ready(void *query)
+{
+    sky_readiness_forget(query);
+}
+
 /* Not a word about the backend: while it is down the app is served all the same. */
 static void answer_ready(struct sky_server *server, h2o_req_t *req, struct sky_text rest)
 {
     (void)rest;
-    if (server->stopping || server->draining)
+    if (server->stopping || server->draining) {
         respond(req, 503, "Service Unavailable", text_plain,
                 server->stopping ? "stopping\n" : "draining\n");
-    else
-        respond(req, 200, "OK", text_plain, "ready\n");
+        return;
+    }
+    struct ready_query *asked = h2o_mem_alloc_shared(&req->pool, sizeof(*asked), forget_ready);
+    *asked = (struct ready_query){.super = {.done = on_ready}, .req = req};
+    sky_readiness_ask(server->readiness, &asked->super);
 }
 
 static void answer_config(struct sky_server *server, h2o_req_t *req, struct sky_text rest)

@@ -49,10 +49,14 @@ void sky_reload_checks(struct sky_server *server)
     if (server->checked != NULL && same_fleet(&server->checked->fleet, &server->generation->fleet))
         return; /* with the count of results so far */
     sky_checks_destroy(server->checks);
+    sky_readiness_destroy(server->readiness);
     sky_generation_release(server->checked);
     server->checked = sky_generation_hold(server->generation);
     server->checks = sky_checks_new(&server->ctx, &server->checked->fleet, server->config->workers,
                                     server->config, &server->check_counters);
+    server->readiness =
+        sky_readiness_new(&server->ctx, &server->checked->fleet, server->config->workers,
+                          server->config, &server->check_counters);
 }
 
 static void log_lines(char *lines, enum sky_log_level level)

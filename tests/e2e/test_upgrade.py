@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""USR2: the executable is started anew on the same listening sockets; and sockets of systemd, and what it is told."""
+"""USR2: the executable is started anew on the same sockets; systemd's sockets and what it is told; drain; readiness."""
 
 from __future__ import annotations
 
@@ -316,3 +316,23 @@ def test_drain(stage: Stage) -> None:
     until(refuses, "no more connections are taken")
     assert proxy.alive(), "it stays until TERM"
     proxy.stop()
+
+
+# GET /readyz
+
+
+def test_ready_when_a_server_can_be_reached(stage: Stage) -> None:
+    """Of any upstream; a name that does not resolve and a file that is not there do not delay the answer."""
+    port = free_port()
+    upstreams = {
+        "app": {"servers": [f"unix:{stage.path('nobody.sock')}", "nobody.invalid:80"]},
+        "other": {"servers": [f"127.0.0.1:{port}"]},
+    }
+    proxy = Skystitch(stage, "127.0.0.1:1", config={"upstreams": upstreams})
+    answer = proxy.admin("/readyz")
+    assert answer.status_code == 503
+    assert "no server of any upstream" in answer.text
+    assert proxy.admin("/livez").status_code == 200
+    with socket.create_server(("127.0.0.1", port)):
+        until(lambda: proxy.admin("/readyz").status_code == 200, "ready")
+    until(lambda: proxy.admin("/readyz").status_code == 503, "not ready")

@@ -148,7 +148,7 @@ class Skystitch(Process):
 
     def is_ready(self) -> bool:
         try:
-            return self.admin("/readyz").status_code == 200
+            return self.admin("/livez").status_code == 200
         except requests.RequestException:
             return False
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def test_error(run: Any) -> None:
         connection = sqlite3.connect(":memory:")
         with pytest.raises(sqlite3.OperationalError) as raised:
             connection.execute("SELECT * FROM nowhere")
-        assert raised.traceback[-1].path.name == Path(__file__).name
+        if sys.version_info >= (3, 11):  # before that, tracebacks cannot be mended
+            assert raised.traceback[-1].path.name == Path(__file__).name
         connection.close()
         return str(raised.value)
 

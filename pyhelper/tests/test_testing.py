@@ -36,7 +36,7 @@ def test_a_route_and_its_handler() -> None:
     with testing.Proxy(make_app()) as proxy:
         answer = WerkzeugClient(proxy).get("/items/7")
         segment = proxy.segment
-    assert answer.text == "item"
+    assert answer.get_data(as_text=True) == "item"
     assert not [name for name, _ in answer.headers if name.lower().startswith("sw8")]
     assert (segment.component, segment.operation) == (7001, "GET:/items/<int:number>")
     assert segment.handler.endswith("make_app.<locals>.item")

@@ -66,6 +66,8 @@ def _follow(connection: Any, call: http_exits.HttpCall) -> None:
 
     def get_response(*args: Any, **kwargs: Any) -> Any:
         nonlocal is_answering
+        if kwargs:  # urllib3 1.26 tries an argument of Python 2's, then again without it
+            return getresponse(*args, **kwargs)
         is_answering = True
         response = _run(getresponse, *args, **kwargs)
         _forget(connection, *_REPLACED)

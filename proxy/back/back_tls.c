@@ -266,7 +266,8 @@ ssize_t sky_back_tls_send(struct sky_upstream_conn *conn, const h2o_iovec_t *buf
 
     for (size_t i = 0; i < count && len < sizeof(record); ++i) {
         size_t part = bufs[i].len < sizeof(record) - len ? bufs[i].len : sizeof(record) - len;
-        memcpy(record + len, bufs[i].base, part);
+        if (part != 0)
+            memcpy(record + len, bufs[i].base, part);
         len += part;
     }
     ERR_clear_error();

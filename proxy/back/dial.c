@@ -3,12 +3,14 @@
  *
  * Happy path: start -> [name looked up] -> connect -> [writable] -> done(connection). A literal
  * address or a unix path needs no lookup, a unix socket is connected at once. With TLS, the
- * handshake comes before done, within timeouts.connect. Answers of the name service are believed
- * for a second; dials that need one share it.
+ * handshake comes before done, within timeouts.connect. Dials that need an answer of the name
+ * service share it; one that is older than `resolve` is asked for again while the known addresses
+ * go on, one of twice that age is waited for.
  *
  * Failures:
  * - name not resolved: RESOLVE, unless an earlier answer is at hand.
- * - one address fails: the next one of the name is tried, then the last reason is given.
+ * - one address fails: the next one of the name is tried, then the last reason is given. Dials to
+ *   come try it last for fail_timeout.
  * - unix backlog full (EAGAIN): the dial queues; the first of the queue is tried every 5 ms.
  * - no TLS: the reason, and no other address is tried.
  * - timeouts.connect has passed: BACKLOG_FULL from the queue, else CONNECT_TIMEOUT. */
@@ -23,8 +25,6 @@
 
 #include "proxy/back/back_tls.h"
 #include "reporter/log.h"
-
-#define RESOLVED_FOR_MS 1000
 
 /* How long the end of an upstream waits for a lookup under way. */
 #define LOOKUP_PATIENCE_MS 500
@@ -157,18 +157,27 @@ static bool send_preface(struct sky_dial *dial)
     return false;
 }
 
-/* The address that worked is the first to be tried by the next dial. */
+/* An address is not like another: the next dial tries it last, or first. */
+static void note_failed(struct sky_dial *dial)
+{
+    dial->server->addresses[dial->address].failed_ms = h2o_now(dial->server->upstream->ctx->loop);
+}
+
+static void note_worked(struct sky_dial *dial)
+{
+    struct sky_upstream_server *server = dial->server;
+
+    server->addresses[dial->address].failed_ms = 0;
+    if (server->resolved_for_good)
+        server->turn = dial->address; /* of localhost's two, who listens on one does not on both */
+}
+
 static void succeed(struct sky_dial *dial)
 {
     struct sky_upstream_server *server = dial->server;
     h2o_socket_t *sock = dial->sock;
-    size_t used = dial->next_address - 1;
 
-    if (used != 0) {
-        struct sky_upstream_address worked = server->addresses[used];
-        server->addresses[used] = server->addresses[0];
-        server->addresses[0] = worked;
-    }
+    note_worked(dial);
     sky_count(server->upstream->counters, SKY_COUNT_upstream_connects);
     if (dial->preface.len != 0 && !send_preface(dial)) {
         connect_next(dial);
@@ -196,6 +205,7 @@ static void on_connected(h2o_socket_t *sock, const char *err)
     }
     dial->sock = NULL;
     dial->error = error != 0 ? error : EIO;
+    note_failed(dial);
     h2o_socket_close(sock);
     connect_next(dial);
 }
@@ -236,13 +246,34 @@ static void wait_for_backlog(struct sky_dial *dial)
         h2o_timeout_link(server->upstream->ctx->loop, &server->upstream->retry, &server->retry);
 }
 
+/* The next address in turn that was not tried; those that have failed of late come last. False:
+ * all were. */
+static bool next_address(struct sky_dial *dial)
+{
+    const struct sky_upstream_server *server = dial->server;
+    uint64_t now_ms = h2o_now(server->upstream->ctx->loop);
+    uint64_t patience_ms = server->upstream->config->fail_timeout_ms;
+
+    for (size_t i = 0; i < 2 * server->address_count; ++i) {
+        size_t at = (dial->first + i) % server->address_count;
+        uint64_t failed_ms = server->addresses[at].failed_ms;
+        bool of_late = failed_ms != 0 && now_ms - failed_ms < patience_ms;
+        if ((dial->tried & 1U << at) != 0 || (of_late && i < server->address_count))
+            continue;
+        dial->address = at;
+        dial->tried |= 1U << at;
+        return true;
+    }
+    return false;
+}
+
 /* Tries the addresses that are left. */
 static void connect_next(struct sky_dial *dial)
 {
     struct sky_upstream_server *server = dial->server;
 
-    while (dial->next_address < server->address_count) {
-        switch (open_socket(dial, &server->addresses[dial->next_address++])) {
+    while (next_address(dial)) {
+        switch (open_socket(dial, &server->addresses[dial->address])) {
         case CONNECTED:
             succeed(dial);
             return;
@@ -250,11 +281,12 @@ static void connect_next(struct sky_dial *dial)
             h2o_socket_notify_write(dial->sock, on_connected);
             return;
         case FULL:
-            dial->next_address--;
+            dial->tried &= ~(1U << dial->address);
             wait_for_backlog(dial);
             return;
         case REFUSED:
             dial->error = errno;
+            note_failed(dial);
             break;
         }
     }
@@ -290,15 +322,56 @@ static void on_deadline(h2o_timeout_entry_t *entry)
     finish(dial, NULL, dial->backlogged ? SKY_FAILURE_BACKLOG_FULL : SKY_FAILURE_CONNECT_TIMEOUT);
 }
 
+static bool same_address(const struct sky_upstream_address *known, const struct sockaddr *sockaddr,
+                         socklen_t len)
+{
+    return known->len == len && memcmp(&known->sockaddr, sockaddr, len) == 0;
+}
+
+static bool has_address(const struct sky_upstream_server *server, const struct sockaddr *sockaddr,
+                        socklen_t len)
+{
+    for (size_t i = 0; i < server->address_count; ++i)
+        if (same_address(&server->addresses[i], sockaddr, len))
+            return true;
+    return false;
+}
+
+/* Name services shuffle: the same addresses in another order are no news. */
+static bool is_news(const struct sky_upstream_server *server, const struct addrinfo *list)
+{
+    size_t count = 0;
+
+    for (; list != NULL && count < SKY_UPSTREAM_MAX_ADDRESSES; list = list->ai_next, ++count)
+        if (!has_address(server, list->ai_addr, list->ai_addrlen))
+            return true;
+    return count != server->address_count;
+}
+
 static void take_addresses(struct sky_upstream_server *server, const struct addrinfo *list)
 {
+    if (!is_news(server, list))
+        return;
+    server->answers++;
     server->address_count = 0;
     for (; list != NULL && server->address_count < SKY_UPSTREAM_MAX_ADDRESSES;
          list = list->ai_next) {
         struct sky_upstream_address *address = &server->addresses[server->address_count++];
+        *address = (struct sky_upstream_address){.len = list->ai_addrlen};
         memcpy(&address->sockaddr, list->ai_addr, list->ai_addrlen);
-        address->len = list->ai_addrlen;
     }
+}
+
+bool sky_dial_is_current(struct sky_upstream_conn *conn)
+{
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof(peer);
+
+    if (conn->answers == conn->server->answers)
+        return true;
+    conn->answers = conn->server->answers;
+    return getpeername(h2o_socket_get_fd(conn->sock), (struct sockaddr *)&peer, &len) == 0 &&
+           has_address(conn->server, (struct sockaddr *)&peer, len);
 }
 
 static void on_resolved(h2o_hostinfo_getaddr_req_t *req, const char *error, struct addrinfo *list,
@@ -337,11 +410,17 @@ static void look_up(struct sky_upstream_server *server)
         AI_ADDRCONFIG | AI_NUMERICSERV, on_resolved, server);
 }
 
-static bool knows_addresses(const struct sky_upstream_server *server)
+/* How old the answer is, in times of `resolve`; 2 stands for more, and for none. */
+static unsigned age_of_answer(const struct sky_upstream_server *server)
 {
-    return server->resolved_for_good ||
-           (server->address_count != 0 &&
-            h2o_now(server->upstream->ctx->loop) - server->resolved_ms < RESOLVED_FOR_MS);
+    uint64_t age_ms = h2o_now(server->upstream->ctx->loop) - server->resolved_ms;
+    uint32_t resolve_ms = server->upstream->config->resolve_ms;
+
+    if (server->resolved_for_good)
+        return 0;
+    if (server->address_count == 0 || age_ms >= 2 * (uint64_t)resolve_ms)
+        return 2;
+    return age_ms >= resolve_ms;
 }
 
 void sky_dial_start(struct sky_dial *dial, struct sky_upstream_server *server,
@@ -349,15 +428,17 @@ void sky_dial_start(struct sky_dial *dial, struct sky_upstream_server *server,
 {
     dial->done = done;
     dial->server = server;
-    dial->next_address = 0;
+    dial->tried = 0;
+    dial->first = server->resolved_for_good ? server->turn : server->turn++;
     dial->backlogged = false;
     dial->error = 0;
     dial->deadline.cb = on_deadline;
     h2o_timeout_link(server->upstream->ctx->loop, &server->upstream->connect, &dial->deadline);
-    if (!knows_addresses(server)) {
+    unsigned age = age_of_answer(server);
+    if (age != 0 && server->lookup == NULL)
+        look_up(server);
+    if (age == 2) {
         h2o_linklist_insert(&server->unresolved, &dial->waiting);
-        if (server->lookup == NULL)
-            look_up(server);
     } else if (!h2o_linklist_is_empty(&server->backlogged)) {
         wait_for_backlog(dial); /* behind those who came first */
     } else {

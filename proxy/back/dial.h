@@ -27,8 +27,10 @@ struct sky_dial {
     bool backlogged;
     h2o_socket_t *sock; /* connecting, or shaking hands */
     SSL *ssl;           /* of the handshake; NULL: none */
-    size_t next_address;
-    int error; /* of the last address that failed */
+    size_t first;       /* address to be tried */
+    unsigned tried;     /* bits of addresses */
+    size_t address;     /* under way */
+    int error;          /* of the last address that failed */
 };
 
 /* sky_dial_start: `done` may be called before this returns. */
@@ -37,6 +39,9 @@ void sky_dial_start(struct sky_dial *dial, struct sky_upstream_server *server,
 
 /* sky_dial_cancel: nothing is called any more; harmless when nothing is under way. */
 void sky_dial_cancel(struct sky_dial *dial);
+
+/* sky_dial_is_current: whether the connection's address is still one of its server's name. */
+bool sky_dial_is_current(struct sky_upstream_conn *conn);
 
 /* For upstream.c: the dialling part of a server. No dial may be under way at fini. */
 void sky_dial_init_server(struct sky_upstream_server *server);

@@ -126,6 +126,7 @@ struct sky_upstream_conn *sky_upstream_adopt(struct sky_upstream_server *server,
     *conn = (struct sky_upstream_conn){.sock = sock,
                                        .server = server,
                                        .once = server->upstream->once,
+                                       .answers = server->answers,
                                        .response = &server->upstream->response,
                                        .idle_timer = {.cb = on_idle_timeout}};
     sock->data = conn;
@@ -156,7 +157,7 @@ void sky_upstream_give_back(struct sky_upstream_conn *conn)
     conn->owner = NULL;
     conn->reused = true;
     if (conn->once || server->upstream->retired || server->idle_count == SKY_UPSTREAM_MAX_IDLE ||
-        (conn->ssl != NULL && !sky_back_tls_is_clean(conn))) {
+        (conn->ssl != NULL && !sky_back_tls_is_clean(conn)) || !sky_dial_is_current(conn)) {
         sky_upstream_close(conn);
         return;
     }

@@ -26,6 +26,7 @@
 struct sky_upstream_address {
     struct sockaddr_storage sockaddr;
     socklen_t len;
+    uint64_t failed_ms; /* loop time when it last took no connection; 0: it did since */
 };
 
 struct sky_upstream_server {
@@ -51,6 +52,8 @@ struct sky_upstream_server {
     struct sky_upstream_address
         addresses[SKY_UPSTREAM_MAX_ADDRESSES]; /* the last that worked first */
     size_t address_count;
+    size_t turn;            /* counts dials: addresses of a name are taken in turn */
+    unsigned answers;       /* that brought other addresses */
     bool resolved_for_good; /* no name, or localhost */
     uint64_t resolved_ms;   /* loop time of the last answer of the name service */
     h2o_hostinfo_getaddr_req_t *lookup;
@@ -91,6 +94,7 @@ struct sky_upstream_conn {
     struct sky_upstream_server *server;
     bool reused;                /* it has carried an answer before */
     bool once;                  /* it carries no more than one */
+    unsigned answers;           /* the server\'s, when its address was last among them */
     SSL *ssl;                   /* NULL: plain; else read and written by back_tls.h */
     h2o_timeout_entry_t reader; /* back_tls.c */
     uint64_t idle_since_ms;

@@ -35,6 +35,7 @@ struct sky_upstream_config {
     enum sky_balance balance;
     uint32_t max_fails;       /* after so many a server is passed over; 0: never */
     uint32_t fail_timeout_ms; /* for so long, and within so long they count */
+    uint32_t resolve_ms;      /* for so long the addresses of a name are believed */
     struct {
         uint32_t max;
         uint32_t timeout_ms;

@@ -19,6 +19,7 @@ void upstream_fixture_init(struct upstream_fixture *fixture, const char *address
     fixture->server_config.weight = 1;
     fixture->upstream_config = (struct sky_upstream_config){
         .name = (char *)(uintptr_t) "app", .servers = &fixture->server_config, .server_count = 1};
+    fixture->upstream_config.resolve_ms = 1000;
     fixture->config.timeouts.connect_ms = 10000;
     fixture->config.timeouts.response_ms = response_ms;
     fixture->config.timeouts.upstream_idle_ms = 1000;

@@ -38,6 +38,19 @@ static void set_tracebacks(h2o_mem_pool_t *pool, struct sky_span *span)
     span->logs = logs;
 }
 
+/* What the app has said of its request goes behind what we say. */
+static void add_tags(h2o_mem_pool_t *pool, struct sky_span *entry, const struct sky_span *span)
+{
+    if (span->tag_count == 0)
+        return;
+    size_t count = entry->tag_count + span->tag_count;
+    struct sky_tag *tags = h2o_mem_alloc_pool(pool, count * sizeof(*tags));
+    for (size_t i = 0; i < count; i++)
+        tags[i] = i < entry->tag_count ? entry->tags[i] : span->tags[i - entry->tag_count];
+    entry->tags = tags;
+    entry->tag_count = count;
+}
+
 void sky_shape_as_agent(h2o_mem_pool_t *pool, struct sky_stitch_merged *app, struct sky_span *entry)
 {
     size_t kept = 0;
@@ -47,6 +60,7 @@ void sky_shape_as_agent(h2o_mem_pool_t *pool, struct sky_stitch_merged *app, str
         if (span->id == HANDLER_SPAN && span->type == SKY_SPAN_LOCAL) {
             entry->logs = span->logs;
             entry->log_count = span->log_count;
+            add_tags(pool, entry, span);
             continue;
         }
         if (span->parent == HANDLER_SPAN)

@@ -54,6 +54,18 @@ def test_spans_of_the_app(shop: Site) -> None:
     assert not segment.size_limited
 
 
+def test_in_the_agents_shape(stage: Stage) -> None:
+    """There is no span of the handler: what was said of it is the entry's."""
+    shop = Site(stage, "api_app:app", name="shop", config={"agent": {"shape": "skywalking-python"}})
+    _, segment = shop.get("/item/7")
+    assert [(span.id, span.parent, span.operation) for span in segment.spans] == [
+        (0, -1, "/item/7"),
+        (2, 0, "prices"),
+        (3, 2, "price of"),
+    ]
+    assert [name for name, _ in segment.entry.tags] == ["http.method", "http.url", "http.status_code", "user"]
+
+
 def test_ignored_request(shop: Site) -> None:
     shop.collector.clear()
     before = shop.proxy.metric("skystitch_requests_untraced_total", reason="app")

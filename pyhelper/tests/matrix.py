@@ -52,7 +52,17 @@ MIDDLE = (
     "requests==2.31.0",
     "urllib3==2.0.7",
 )
-CURRENT = ("Flask", "Django", "asgiref", "fastapi", "requests", "urllib3", "gevent")
+CURRENT = (
+    "Flask",
+    "Django",
+    "a2wsgi",
+    "asgiref",
+    "djangorestframework",
+    "fastapi",
+    "gevent",
+    "requests",
+    "urllib3",
+)
 
 OTHERS = ("aiohttp", "bottle", "falcon", "pyramid", "setuptools<81", "tornado")
 OLD_OTHERS = (

@@ -38,7 +38,7 @@ from django.http import (  # noqa: E402
 )
 from django.shortcuts import redirect  # noqa: E402
 from django.test import override_settings  # noqa: E402
-from django.urls import include, path, re_path  # noqa: E402
+from django.urls import clear_url_caches, include, path, re_path  # noqa: E402
 from django.views import View  # noqa: E402
 from django.views.decorators.http import require_GET  # noqa: E402
 
@@ -423,3 +423,62 @@ def test_view_that_calls_an_app(app: Any, client: Client, proxy: Proxy) -> None:
     assert answer.stitch == plain(handler, "GET:/outside")
     assert seen[0].body == b"index"
     assert seen[0].stitch is None
+
+
+def test_routes_with_a_language(client: Client) -> None:
+    from django.conf.urls.i18n import i18n_patterns
+
+    global urlpatterns
+    with override_settings(
+        MIDDLEWARE=["django.middleware.locale.LocaleMiddleware"],
+        LANGUAGES=[("en", "English"), ("de", "German")],
+    ):
+        app = WSGIHandler()
+        own = [*urlpatterns]
+        urlpatterns[:] = i18n_patterns(path("users/<int:pk>", index))
+        try:
+            clear_url_caches()
+            answer = client(app, "/de/users/3")
+        finally:
+            urlpatterns[:] = own
+            clear_url_caches()
+    assert answer.status.startswith("200")
+    assert answer.stitch == plain(f"{HERE}.index", "GET:/de/users/<int:pk>")
+
+
+def test_rest_framework(client: Client) -> None:
+    pytest.importorskip("rest_framework")
+    from rest_framework import exceptions, response, routers, viewsets
+
+    class Orders(viewsets.ViewSet):
+        authentication_classes = ()
+        permission_classes = ()
+
+        def retrieve(self, request: Any, pk: str) -> Any:
+            if pk == "9":
+                raise ValueError("boom")
+            if pk == "8":
+                raise exceptions.PermissionDenied
+            return response.Response({"id": pk})
+
+    router = routers.SimpleRouter()
+    router.register("orders", Orders, basename="order")
+    own = [*urlpatterns]
+    urlpatterns[:] = [path("api/", include(router.urls))]
+    try:
+        clear_url_caches()
+        with override_settings(REST_FRAMEWORK={"UNAUTHENTICATED_USER": None}):
+            answers = [client(WSGIHandler(), f"/api/orders/{pk}/") for pk in (3, 8, 9)]
+    finally:
+        urlpatterns[:] = own
+        clear_url_caches()
+    handler = f"{HERE}.test_rest_framework.<locals>.Orders"
+    operation = "GET:/api/orders/<pk>/"
+    assert [answer.status[:3] for answer in answers] == ["200", "403", "500"]
+    assert [answer.stitch for answer in answers] == [
+        plain(handler, operation),
+        plain(handler, operation),
+        plain(handler, operation, "1"),
+    ]
+    span = app_span(handler, 7004, [log("ValueError", "boom")], error=True)
+    assert timeless(answers[2].message) == message(7004, handler, operation, [span])

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -653,3 +655,53 @@ def test_connection_that_the_app_takes_over(client: Client, end: Any) -> None:
     assert timeless(answer.message) == {**last, "seq": 1}
     if end is None:
         assert answer.stitch == f"1;7001;*;*;2;{handler};{operation}"
+
+
+def test_async_views(app: Any, client: Client) -> None:
+    pytest.importorskip("asgiref")
+    seen = []
+
+    async def wait() -> str:
+        await asyncio.sleep(0)
+        seen.append(find_scope())
+        return "waited"
+
+    async def fail() -> str:
+        await asyncio.sleep(0)
+        raise ShopError("sold out")
+
+    app.add_url_rule("/wait", view_func=wait)
+    app.add_url_rule("/fail", view_func=fail)
+    prefix = f"{HERE}.test_async_views.<locals>"
+    answer = client(app, "/wait")
+    assert (answer.body, answer.messages) == (b"waited", [])
+    assert answer.stitch == f"1;7001;*;*;0;{prefix}.wait;GET:/wait"
+    assert type(seen[0]) is sw_flask.FlaskRecording
+    assert current.get() is None
+    answer = client(quiet(app), "/fail")
+    span = app_span(f"{prefix}.fail", 7001, [log(f"{HERE}.ShopError", "sold out")], error=True)
+    assert timeless(answer.message) == message(7001, f"{prefix}.fail", "GET:/fail", [span])
+
+
+def test_copied_request_context(app: Any, client: Client) -> None:
+    """What a thread or greenlet does with a copy of the context belongs to the request."""
+    seen = []
+
+    def spread() -> str:
+        here = find_scope()
+
+        @flask.copy_current_request_context
+        def work() -> None:
+            seen.append(find_scope() is here)
+
+        for target in (work, lambda: seen.append(find_scope())):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+        return "spread"
+
+    app.add_url_rule("/spread", view_func=spread)
+    answer = client(app, "/spread")
+    assert answer.stitch is not None
+    assert answer.messages == []
+    assert seen == [True, None]

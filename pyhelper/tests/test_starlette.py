@@ -455,3 +455,20 @@ def test_fastapi_websocket(client: AsgiClient) -> None:
     operation = "GET:/shop/catalogue/well/deep/talk/{room}"
     assert answer.stitch == plain(handler, operation, "+")
     assert timeless(answer.message) == message(7014, handler, operation, [app_span(handler, 7014)])
+
+
+def test_wsgi_app_within(client: AsgiClient) -> None:
+    """The outermost answers, once; what fails inside is known."""
+    flask = pytest.importorskip("flask")
+    middleware = pytest.importorskip("a2wsgi")
+    inner = flask.Flask("inner")
+    inner.logger.disabled = True
+    inner.add_url_rule("/ok", view_func=lambda: "ok", endpoint="ok")
+    inner.add_url_rule("/boom", view_func=lambda: 1 // 0, endpoint="boom")
+    app = Starlette(routes=[Mount("/old", middleware.WSGIMiddleware(inner))])
+    answer = client(app, "/old/ok")
+    assert (answer.body, answer.stitch) == (b"ok", plain("", "GET:/old/*"))
+    answer = client(app, "/old/boom")
+    assert answer.stitch == plain("", "GET:/old/*", "1")
+    kinds = [dict(entry["data"])["error.kind"] for entry in answer.message["spans"][0]["logs"]]
+    assert kinds == ["ZeroDivisionError"]

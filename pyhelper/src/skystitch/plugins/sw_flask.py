@@ -23,6 +23,7 @@ from skystitch.context import (
     Scope,
     StartResponse,
     WsgiApp,
+    current,
     find_scope,
     finders,
     plain_answer,
@@ -176,7 +177,8 @@ def _find_contexts(flask_globals: Any) -> Any:
 def _wrap_wsgi_app(original: WsgiApp) -> WsgiApp:
     def wsgi_app(app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         field = environ.get(FIELD)
-        if field is None or environ.get(MARK) is not None:
+        outer = current.get()
+        if field is None or environ.get(MARK) is not None or isinstance(outer, Recording):
             try:
                 return original(app, environ, start_response)
             except BaseException as error:
@@ -192,6 +194,9 @@ def _wrap_wsgi_app(original: WsgiApp) -> WsgiApp:
             raise
         finally:
             environ[MARK] = None  # a recording and its environ refer to each other
+            # asgiref, for asynchronous views, brings the scope of their thread back to this one.
+            if current.get() is not outer:
+                current.set(outer)
         recording = mark[3]
         if type(recording) is FlaskRecording and recording.streams:
             return Stream(body, recording)

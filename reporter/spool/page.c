@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A new page is made beside the old one and takes its name when it is whole. */
+/* A new page is made beside the old one and takes its name when it is whole; on a full disk it
+ * takes the old one's place, or, without one, is in memory alone and does not outlive a kill. */
 #include "reporter/spool/page.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,22 +59,53 @@ static void load_legacy(int folder_fd, struct sky_page_legacy *legacy)
     close(fd);
 }
 
-static struct sky_page *map_new(int fd, size_t maker_count)
+static struct sky_page *map(int fd, int flags, size_t maker_count)
 {
     size_t bytes = page_bytes(maker_count);
+    struct sky_page *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
 
-    /* Without blocks of its own a store could kill us with SIGBUS. */
-    int error = posix_fallocate(fd, 0, (off_t)bytes);
-    if (error != 0) {
-        errno = error;
-        return NULL;
-    }
-    struct sky_page *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED)
         return NULL;
+    memset(page, 0, bytes);
     memcpy(page->magic, MAGIC, sizeof(page->magic));
     page->version = VERSION;
     page->maker_count = (uint32_t)maker_count;
+    return page;
+}
+
+/* Beside the old one, whose name it takes. */
+static struct sky_page *make_new(int folder_fd, size_t maker_count)
+{
+    struct sky_page *page = NULL;
+
+    unlinkat(folder_fd, NEW_NAME, 0);
+    int fd = openat(folder_fd, NEW_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return NULL;
+    /* Without blocks of its own a store could kill us with SIGBUS. */
+    if (posix_fallocate(fd, 0, (off_t)page_bytes(maker_count)) == 0)
+        page = map(fd, MAP_SHARED, maker_count);
+    close(fd);
+    if (page != NULL && renameat(folder_fd, NEW_NAME, folder_fd, NAME) == 0)
+        return page;
+    sky_page_destroy(page);
+    unlinkat(folder_fd, NEW_NAME, 0);
+    return NULL;
+}
+
+/* The old one's blocks, when they are as many. */
+static struct sky_page *make_in_place(int folder_fd, size_t maker_count)
+{
+    struct stat status;
+    struct sky_page *page = NULL;
+
+    int fd = openat(folder_fd, NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+        (size_t)status.st_size == page_bytes(maker_count))
+        page = map(fd, MAP_SHARED, maker_count);
+    close(fd);
     return page;
 }
 
@@ -82,23 +113,15 @@ struct sky_page *sky_page_make(int folder_fd, size_t maker_count, struct sky_pag
 {
     *legacy = (struct sky_page_legacy){0};
     load_legacy(folder_fd, legacy);
-    unlinkat(folder_fd, NEW_NAME, 0);
-    int fd = openat(folder_fd, NEW_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return NULL;
-    struct sky_page *page = map_new(fd, maker_count);
-    int error = errno;
-    close(fd);
-    if (page != NULL) {
+    struct sky_page *page = make_new(folder_fd, maker_count);
+    if (page == NULL)
+        page = make_in_place(folder_fd, maker_count);
+    /* A full disk must not keep what is on it from being sent. */
+    if (page == NULL)
+        page = map(-1, MAP_PRIVATE | MAP_ANONYMOUS, maker_count);
+    if (page != NULL)
         atomic_store_explicit(&page->position, legacy->position, memory_order_relaxed);
-        if (renameat(folder_fd, NEW_NAME, folder_fd, NAME) == 0)
-            return page;
-        error = errno;
-        sky_page_destroy(page);
-    }
-    unlinkat(folder_fd, NEW_NAME, 0);
-    errno = error;
-    return NULL;
+    return page;
 }
 
 void sky_page_destroy(struct sky_page *page)

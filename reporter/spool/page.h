@@ -39,8 +39,8 @@ static inline uint64_t sky_page_position(uint64_t file, uint64_t offset)
     return file << 32 | (offset & UINT32_MAX);
 }
 
-/* sky_page_make: reads what is left of an earlier process, then puts a new page in its place. NULL
- * with errno set; `legacy` is right all the same. */
+/* sky_page_make: reads what is left of an earlier process, then puts a new page in its place; on a
+ * full disk one that may not outlive a kill. NULL with errno set when memory is out. */
 struct sky_page *sky_page_make(int folder_fd, size_t maker_count, struct sky_page_legacy *legacy);
 
 void sky_page_destroy(struct sky_page *page);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import stat
@@ -287,6 +288,13 @@ def test_disk_full(drive: Start, small_disk: Path, away: str) -> None:
         assert len(set(collector.ids())) == counters["confirmed"]
 
 
+def use_up(disk: Path) -> None:
+    """To its last block."""
+    with contextlib.suppress(OSError), (disk / "other").open("wb", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
+
+
 def test_disk_full_until_the_end(drive: Start, small_disk: Path, away: str) -> None:
     d = spools(drive, away, small_disk / "spool")
     fill(d, 2800)
@@ -294,6 +302,7 @@ def test_disk_full_until_the_end(drive: Start, small_disk: Path, away: str) -> N
     assert counters["dropped_stop"] > 0
     assert counters["spool_segments"] > 0
     d.close()
+    use_up(small_disk)
     later = spools(drive, away, small_disk / "spool")
     with collector_at(away):
         later.wait(spool_segments=0, confirmed=counters["spool_segments"], lost_in_crash=0)

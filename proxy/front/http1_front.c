@@ -53,7 +53,7 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
     front->ctx = ctx;
     front->hosts = hosts;
     front->counters = counters != NULL ? counters : &front->own_counters;
-    front->h2 = sky_h2_settings_new(config);
+    front->h2 = sky_h2_settings_new();
     front->body.open = open;
     front->body.write = write;
     h2o_linklist_init_anchor(&front->conns);
@@ -89,8 +89,7 @@ void sky_front_change(struct sky_front *front, const struct sky_config *config)
     front->body_rate = config->limits.body_rate;
     front->answer_rate = config->limits.answer_rate;
     front->trust = &config->forwarded.trust;
-    front->h2->max_streams = config->limits.http2_streams;
-    front->h2->max_resets = config->limits.http2_resets;
+    sky_h2_settings_change(front->h2, config);
     front->handshake_timeout.timeout = config->timeouts.handshake_ms;
     front->idle_timeout.timeout = config->timeouts.idle_ms;
     front->head_timeout.timeout = config->timeouts.header_ms;

@@ -125,7 +125,11 @@ struct sky_h2_stream {
 
 /* ---- http2_session.c ---- */
 
-struct sky_h2_settings *sky_h2_settings_new(const struct sky_config *config);
+struct sky_h2_settings *sky_h2_settings_new(void);
+
+/* sky_h2_settings_change: for connections that begin from now on; max_resets for all. Before the
+ * first use. */
+void sky_h2_settings_change(struct sky_h2_settings *settings, const struct sky_config *config);
 void sky_h2_settings_destroy(struct sky_h2_settings *settings);
 
 /* sky_h2_begin: from now on the connection speaks HTTP/2, with what its input holds already; conn

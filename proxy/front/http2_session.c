@@ -31,27 +31,29 @@
 
 /* ---- settings ---- */
 
-struct sky_h2_settings *sky_h2_settings_new(const struct sky_config *config)
+struct sky_h2_settings *sky_h2_settings_new(void)
 {
     struct sky_h2_settings *settings = h2o_mem_alloc(sizeof *settings);
 
-    *settings = (struct sky_h2_settings){.streams = {STREAMS_KEPT},
-                                         .outs = {OUTS_KEPT},
-                                         .max_streams = config->limits.http2_streams,
-                                         .max_resets = config->limits.http2_resets};
+    *settings = (struct sky_h2_settings){.streams = {STREAMS_KEPT}, .outs = {OUTS_KEPT}};
     if (nghttp2_session_callbacks_new(&settings->callbacks) != 0 ||
         nghttp2_option_new(&settings->option) != 0)
         h2o_fatal("no memory");
     sky_h2_set_input_callbacks(settings->callbacks);
     sky_h2_set_output_callbacks(settings->callbacks);
-    /* resets are counted here, with those that nghttp2 itself sends */
     nghttp2_option_set_no_auto_window_update(settings->option, 1);
+    /* resets are counted here, with those that nghttp2 itself sends */
+    nghttp2_option_set_stream_reset_rate_limit(settings->option, UINT64_MAX, UINT64_MAX);
+    return settings;
+}
+
+void sky_h2_settings_change(struct sky_h2_settings *settings, const struct sky_config *config)
+{
+    settings->max_streams = config->limits.http2_streams;
+    settings->max_resets = config->limits.http2_resets;
     /* as many as a head of limits.header needs, and some for clients that cut small */
     nghttp2_option_set_max_continuations(settings->option,
                                          config->limits.header / SKY_H2_FRAME_BYTES + 8);
-    nghttp2_option_set_stream_reset_rate_limit(settings->option, UINT64_MAX, UINT64_MAX);
-
-    return settings;
 }
 
 void sky_h2_settings_destroy(struct sky_h2_settings *settings)

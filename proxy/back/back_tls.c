@@ -107,7 +107,7 @@ static bool set_name(SSL *ssl, const struct sky_upstream_server *server)
     if (name[0] == '\0')
         name = server->address->host != NULL ? server->address->host : "localhost";
     bool ip = inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
-    if (!ip && SSL_set_tlsext_host_name(ssl, name) != 1)
+    if (!ip && SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)name) != 1)
         return false;
     return ip ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1
               : SSL_set1_host(ssl, name) == 1;

@@ -35,7 +35,8 @@ struct sky_h2_settings *sky_h2_settings_new(void)
 {
     struct sky_h2_settings *settings = h2o_mem_alloc(sizeof *settings);
 
-    *settings = (struct sky_h2_settings){.streams = {STREAMS_KEPT}, .outs = {OUTS_KEPT}};
+    *settings =
+        (struct sky_h2_settings){.streams = {.max = STREAMS_KEPT}, .outs = {.max = OUTS_KEPT}};
     if (nghttp2_session_callbacks_new(&settings->callbacks) != 0 ||
         nghttp2_option_new(&settings->option) != 0)
         h2o_fatal("no memory");

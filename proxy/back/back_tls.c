@@ -275,6 +275,30 @@ ssize_t sky_back_tls_send(struct sky_upstream_conn *conn, const h2o_iovec_t *buf
     return sent > 0 ? sent : failed(conn, sent) == 0 ? (errno = EPIPE, -1) : -1;
 }
 
+void sky_back_skip(h2o_iovec_t bufs[2], size_t bytes)
+{
+    for (size_t i = 0; i < 2; ++i) {
+        size_t step = bytes < bufs[i].len ? bytes : bufs[i].len;
+        bufs[i].base += step;
+        bufs[i].len -= step;
+        bytes -= step;
+    }
+}
+
+ssize_t sky_back_tls_send_all(struct sky_upstream_conn *conn, const h2o_iovec_t bufs[2], size_t max)
+{
+    h2o_iovec_t rest[2] = {bufs[0], bufs[1]};
+    size_t total = 0;
+    ssize_t sent = -1;
+
+    while (total < max && rest[0].len + rest[1].len != 0 &&
+           (sent = sky_back_tls_send(conn, rest, 2)) > 0) {
+        total += (size_t)sent;
+        sky_back_skip(rest, (size_t)sent);
+    }
+    return total != 0 ? (ssize_t)total : sent;
+}
+
 void sky_back_tls_resume(struct sky_upstream_conn *conn)
 {
     if (SSL_has_pending(conn->ssl))

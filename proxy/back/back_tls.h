@@ -51,6 +51,13 @@ ssize_t sky_back_tls_receive(struct sky_upstream_conn *conn, char *bytes, size_t
  * the same bytes. */
 ssize_t sky_back_tls_send(struct sky_upstream_conn *conn, const h2o_iovec_t *bufs, size_t count);
 
+/* sky_back_tls_send_all: as many records of both as the socket takes, about `max` bytes. */
+ssize_t sky_back_tls_send_all(struct sky_upstream_conn *conn, const h2o_iovec_t bufs[2],
+                              size_t max);
+
+/* sky_back_skip: takes what was sent off both. */
+void sky_back_skip(h2o_iovec_t bufs[2], size_t bytes);
+
 /* sky_back_tls_resume: after reading was stopped: OpenSSL may hold bytes. */
 void sky_back_tls_resume(struct sky_upstream_conn *conn);
 

@@ -40,9 +40,6 @@ void sky_dial_start(struct sky_dial *dial, struct sky_upstream_server *server,
 /* sky_dial_cancel: nothing is called any more; harmless when nothing is under way. */
 void sky_dial_cancel(struct sky_dial *dial);
 
-/* sky_dial_is_current: whether the connection's address is still one of its server's name. */
-bool sky_dial_is_current(struct sky_upstream_conn *conn);
-
 /* For upstream.c: the dialling part of a server. No dial may be under way at fini. */
 void sky_dial_init_server(struct sky_upstream_server *server);
 void sky_dial_fini_server(struct sky_upstream_server *server);

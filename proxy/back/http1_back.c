@@ -91,16 +91,6 @@ static bool body_follows(const struct sky_back *back)
     return back->events->wrote != NULL && !back->body_ended;
 }
 
-static void skip(h2o_iovec_t bufs[2], size_t bytes)
-{
-    for (int i = 0; i < 2; ++i) {
-        size_t step = bytes < bufs[i].len ? bytes : bufs[i].len;
-        bufs[i].base += step;
-        bufs[i].len -= step;
-        bytes -= step;
-    }
-}
-
 static void on_written(h2o_socket_t *sock, const char *err)
 {
     struct sky_back *back = ((struct sky_upstream_conn *)sock->data)->owner;
@@ -112,7 +102,7 @@ static void on_written(h2o_socket_t *sock, const char *err)
     }
     if (!back->paused)
         restart_clock(back);
-    skip(back->unsent, back->sending_bytes);
+    sky_back_skip(back->unsent, back->sending_bytes);
     if (back->unsent[0].len + back->unsent[1].len != 0)
         write_more(back);
     else if (body_follows(back))
@@ -126,21 +116,14 @@ static void on_tls_writable(h2o_socket_t *sock, const char *err)
 {
     struct sky_upstream_conn *conn = sock->data;
     struct sky_back *back = conn->owner;
-    h2o_iovec_t rest[2] = {back->unsent[0], back->unsent[1]};
-    size_t total = 0;
-    ssize_t sent = -1;
+    ssize_t sent = err == NULL ? sky_back_tls_send_all(conn, back->unsent, WRITE_PIECE_BYTES) : -1;
 
-    while (err == NULL && total < WRITE_PIECE_BYTES && rest[0].len + rest[1].len != 0 &&
-           (sent = sky_back_tls_send(conn, rest, 2)) > 0) {
-        total += (size_t)sent;
-        skip(rest, (size_t)sent);
-    }
-    if (total == 0 && err == NULL && errno == EAGAIN) {
+    if (sent == -1 && err == NULL && errno == EAGAIN) {
         h2o_socket_notify_write(sock, on_tls_writable);
         return;
     }
-    back->sending_bytes = total;
-    on_written(sock, total != 0 ? NULL : h2o_socket_error_io);
+    back->sending_bytes = sent > 0 ? (size_t)sent : 0;
+    on_written(sock, sent > 0 ? NULL : h2o_socket_error_io);
 }
 
 static void write_more(struct sky_back *back)

@@ -6,6 +6,7 @@
 
 #include "proxy/back/back_tls.h"
 #include "proxy/back/dial.h"
+#include "proxy/back/resolve.h"
 #include "proxy/back/turn.h"
 
 /* How soon a full backlog is tried again; one try a time, whatever the number of those who wait. */
@@ -157,7 +158,7 @@ void sky_upstream_give_back(struct sky_upstream_conn *conn)
     conn->owner = NULL;
     conn->reused = true;
     if (conn->once || server->upstream->retired || server->idle_count == SKY_UPSTREAM_MAX_IDLE ||
-        (conn->ssl != NULL && !sky_back_tls_is_clean(conn)) || !sky_dial_is_current(conn)) {
+        (conn->ssl != NULL && !sky_back_tls_is_clean(conn)) || !sky_resolve_is_current(conn)) {
         sky_upstream_close(conn);
         return;
     }

@@ -48,15 +48,17 @@ struct sky_upstream_server {
 
     SSL_SESSION *session; /* back_tls.c: of the last connection, NULL: none */
 
-    /* dial.c */
-    struct sky_upstream_address
-        addresses[SKY_UPSTREAM_MAX_ADDRESSES]; /* the last that worked first */
+    /* resolve.c */
+    void (*on_resolved)(struct sky_upstream_server *server);
+    struct sky_upstream_address addresses[SKY_UPSTREAM_MAX_ADDRESSES];
     size_t address_count;
     size_t turn;            /* counts dials: addresses of a name are taken in turn */
     unsigned answers;       /* that brought other addresses */
     bool resolved_for_good; /* no name, or localhost */
     uint64_t resolved_ms;   /* loop time of the last answer of the name service */
     h2o_hostinfo_getaddr_req_t *lookup;
+
+    /* dial.c */
     h2o_linklist_t unresolved; /* sky_dial.waiting, until the lookup is done */
     h2o_linklist_t backlogged; /* sky_dial.waiting, until the server's backlog has room */
     h2o_timeout_entry_t retry; /* runs while backlogged is not empty */

@@ -17,7 +17,7 @@
  * the request.
  *
  *   state      h2o has              under way                  ends by
- *   DIALLING   nothing              dial                       connection, failure
+ *   DIALLING   nothing              turn or dial               connection, failure
  *   WAITING    nothing              back                       answer's head, failure
  *   HOLDING    nothing              back                       body, timer, failure
  *   RELAYING   generator            back, a send, or both      end of the body, failure

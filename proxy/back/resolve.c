@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/back/resolve.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "reporter/log.h"
+
+/* How long the end of an upstream waits for a lookup under way. */
+#define LOOKUP_PATIENCE_MS 500
+
+static bool same_address(const struct sky_upstream_address *known, const struct sockaddr *sockaddr,
+                         socklen_t len)
+{
+    return known->len == len && memcmp(&known->sockaddr, sockaddr, len) == 0;
+}
+
+static bool has_address(const struct sky_upstream_server *server, const struct sockaddr *sockaddr,
+                        socklen_t len)
+{
+    for (size_t i = 0; i < server->address_count; ++i)
+        if (same_address(&server->addresses[i], sockaddr, len))
+            return true;
+    return false;
+}
+
+/* Name services shuffle: the same addresses in another order are no news. */
+static bool is_news(const struct sky_upstream_server *server, const struct addrinfo *list)
+{
+    size_t count = 0;
+
+    for (; list != NULL && count < SKY_UPSTREAM_MAX_ADDRESSES; list = list->ai_next, ++count)
+        if (!has_address(server, list->ai_addr, list->ai_addrlen))
+            return true;
+    return count != server->address_count;
+}
+
+static void take_addresses(struct sky_upstream_server *server, const struct addrinfo *list)
+{
+    if (!is_news(server, list))
+        return;
+    server->answers++;
+    server->address_count = 0;
+    for (; list != NULL && server->address_count < SKY_UPSTREAM_MAX_ADDRESSES;
+         list = list->ai_next) {
+        struct sky_upstream_address *address = &server->addresses[server->address_count++];
+        *address = (struct sky_upstream_address){.len = list->ai_addrlen};
+        memcpy(&address->sockaddr, list->ai_addr, list->ai_addrlen);
+    }
+}
+
+bool sky_resolve_is_current(struct sky_upstream_conn *conn)
+{
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof(peer);
+
+    if (conn->answers == conn->server->answers)
+        return true;
+    conn->answers = conn->server->answers;
+    return getpeername(h2o_socket_get_fd(conn->sock), (struct sockaddr *)&peer, &len) == 0 &&
+           has_address(conn->server, (struct sockaddr *)&peer, len);
+}
+
+static void on_answer(h2o_hostinfo_getaddr_req_t *req, const char *error, struct addrinfo *list,
+                      void *arg)
+{
+    static struct sky_log_limit limit;
+    struct sky_upstream_server *server = arg;
+
+    (void)req;
+    server->lookup = NULL;
+    server->resolved_ms = h2o_now(server->upstream->ctx->loop);
+    if (error == NULL)
+        take_addresses(server, list);
+    else
+        sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s: cannot resolve %s: %s",
+                        server->upstream->config->name, server->address->host, error);
+    server->on_resolved(server);
+}
+
+void sky_resolve_start(struct sky_upstream_server *server)
+{
+    const char *host = server->address->host;
+    char port[6];
+
+    snprintf(port, sizeof(port), "%u", server->address->port);
+    server->lookup = h2o_hostinfo_getaddr(
+        &server->upstream->ctx->receivers.hostinfo_getaddr, h2o_iovec_init(host, strlen(host)),
+        h2o_iovec_init(port, strlen(port)), AF_UNSPEC, SOCK_STREAM, IPPROTO_TCP,
+        AI_ADDRCONFIG | AI_NUMERICSERV, on_answer, server);
+}
+
+unsigned sky_resolve_age(const struct sky_upstream_server *server)
+{
+    uint64_t age_ms = h2o_now(server->upstream->ctx->loop) - server->resolved_ms;
+    uint32_t resolve_ms = server->upstream->config->resolve_ms;
+
+    if (server->resolved_for_good)
+        return 0;
+    if (server->address_count == 0 || age_ms >= 2 * (uint64_t)resolve_ms)
+        return 2;
+    return age_ms >= resolve_ms;
+}
+
+/* Not by the name service (RFC 6761, 6.3), and both: who listens on localhost may mean either. */
+static void set_loopback(struct sky_upstream_server *server)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&server->addresses[0].sockaddr;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&server->addresses[1].sockaddr;
+
+    in->sin_family = AF_INET;
+    in->sin_port = htons(server->address->port);
+    in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    server->addresses[0].len = sizeof(*in);
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(server->address->port);
+    in6->sin6_addr = in6addr_loopback;
+    server->addresses[1].len = sizeof(*in6);
+    server->address_count = 2;
+}
+
+void sky_resolve_init(struct sky_upstream_server *server,
+                      void (*on_resolved)(struct sky_upstream_server *server))
+{
+    const struct sky_address *address = server->address;
+    const char *host = address->host;
+
+    server->on_resolved = on_resolved;
+    if (host != NULL && (host[0] == '\0' || strcasecmp(host, "localhost") == 0)) {
+        set_loopback(server);
+    } else if (address->sockaddr_len != 0) {
+        server->addresses[0].sockaddr = address->sockaddr;
+        server->addresses[0].len = address->sockaddr_len;
+        server->address_count = 1;
+    }
+    server->resolved_for_good = server->address_count != 0;
+}
+
+void sky_resolve_fini(struct sky_upstream_server *server)
+{
+    /* The name service's thread answers to this loop's queue: better that it still exists then. */
+    for (int i = 0; server->lookup != NULL && i < LOOKUP_PATIENCE_MS / 10; ++i)
+        h2o_evloop_run(server->upstream->ctx->loop, 10);
+    if (server->lookup != NULL)
+        h2o_hostinfo_getaddr_cancel(server->lookup);
+}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
 from time import perf_counter_ns, time_ns
 from typing import Any, Callable
 
@@ -21,6 +20,12 @@ from skystitch import errors, log, token, wire
 from skystitch.channel import FOREIGN, SENT, Channels, losses
 from skystitch.clock import to_wall
 from skystitch.config import Config
+from skystitch.scope import ENTRY_SPAN as ENTRY_SPAN
+from skystitch.scope import Recorder as Recorder
+from skystitch.scope import Scope as Scope
+from skystitch.scope import current as current
+from skystitch.scope import find_scope as find_scope
+from skystitch.scope import finders as finders
 
 #: The request's sw8-stitch in a WSGI environ.
 FIELD = "HTTP_SW8_STITCH"
@@ -29,7 +34,6 @@ FIELD = "HTTP_SW8_STITCH"
 #: answers.
 MARK = "skystitch.recording"
 
-ENTRY_SPAN = 0
 APP_SPAN = 1
 _MAX_SPANS = 300
 _MAX_ERRORS = 8
@@ -49,97 +53,9 @@ Headers = list[tuple[str, str]]
 WsgiApp = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
 
 
-class Scope:
-    """What the running code is part of: a request, a span within it, or an outgoing call."""
-
-    __slots__ = ()
-
-    def below(self) -> tuple[Recorder, int] | None:
-        """What records the spans below this one, and the id of their parent. None while a call
-        goes out: what libraries do for it is part of it."""
-        raise NotImplementedError
-
-    def tag(self, key: str, value: str) -> None:
-        """Says something of the span that is open here."""
-        raise NotImplementedError
-
-    def log(self, data: list[list[str]]) -> None:
-        """Notes an event of now on the span that is open here."""
-        raise NotImplementedError
-
-
-class Recorder(Scope):
-    """What collects the spans of one segment: of a request, or of one's own (see own)."""
-
-    _correlation: dict[str, str] | None = None  # once the app has asked for it
-
-    def now(self) -> int:
-        """Microseconds after the segment's begin."""
-        raise NotImplementedError
-
-    def new_span(self) -> int:
-        """The id for a span. ENTRY_SPAN when the span would not be reported: a callee that refers
-        to it then still hangs in the right place of the trace."""
-        raise NotImplementedError
-
-    def add_span(self, span: wire.Span) -> None:
-        """A span has ended."""
-        raise NotImplementedError
-
-    def trace_id(self) -> str:
-        raise NotImplementedError
-
-    def names(self, span: int) -> tuple[str, str, int, str]:
-        """Trace, segment, span and operation as SkyWalking knows them, for a log record; the trace
-        is empty when it is not known."""
-        raise NotImplementedError
-
-    def ignore(self) -> None:
-        """Nothing of this is to be reported."""
-        raise NotImplementedError
-
-    def propagated(self, span: int, peer: str) -> dict[str, str]:
-        """What a call from that span to peer takes along; empty when that is not known."""
-        raise NotImplementedError
-
-    def correlation(self) -> dict[str, str]:
-        """What travels with the trace; changes go with later calls."""
-        if self._correlation is None:
-            self._correlation = wire.parse_correlation(self._received_correlation())
-        return self._correlation
-
-    def _received_correlation(self) -> str:
-        raise NotImplementedError
-
-    def _add_correlation(self, headers: dict[str, str]) -> None:
-        changed = self._correlation
-        received = self._received_correlation() if changed is None else ""
-        value = received if changed is None else wire.write_correlation(changed)
-        if value:
-            headers["sw8-correlation"] = value
-
-
-current: ContextVar[Scope | None] = ContextVar("skystitch", default=None)
-
-#: Where else a plugin looks for the running request: a framework that has a context variable of its
-#: own spares each request the setting of ours.
-finders: list[Callable[[], Scope | None]] = []
-
-
 #: Called with a request's sw8-stitch, once a second at most, after the answer is known: for what
 #: the process says of itself.
 beats: list[Callable[[str], None]] = []
-
-
-def find_scope() -> Scope | None:
-    """What the running code is part of; None outside of recorded requests."""
-    scope = current.get()
-    if scope is None:
-        for find in finders:
-            scope = find()
-            if scope is not None:
-                break
-    return scope
 
 
 class _Process:

@@ -60,8 +60,9 @@ static void put_var(struct packet *packet, struct sky_text name, struct sky_text
 /* Cuts off what stands before the separator, and the separator; all when there is none. */
 static struct sky_text cut(struct sky_text *rest, struct sky_text separator)
 {
-    const char *end = memmem(rest->base, rest->len, separator.base, separator.len);
     struct sky_text first = *rest;
+    const char *end =
+        rest->len != 0 ? memmem(rest->base, rest->len, separator.base, separator.len) : NULL;
 
     if (end == NULL) {
         *rest = sky_text(NULL, 0);

@@ -9,7 +9,7 @@
 #include "proxy/route/route_rules.h"
 
 /* Every fixed text and number that a head may hold besides the request's own bytes. */
-#define OWN_TEXT_BYTES 256
+#define OWN_TEXT_BYTES 384
 
 /* One head under way. */
 struct head {
@@ -19,8 +19,9 @@ struct head {
     struct sky_text outer_prefix;           /* that a trusted peer has stripped */
     char *at;
     bool trusted; /* the peer's forwarded fields are believed */
-    bool has_proto, has_host;
+    bool has_proto, has_host, has_port;
     size_t forwarded_for_count; /* of a trusted peer */
+    size_t forwarded_count;     /* the same of Forwarded, while it is written */
     size_t nominated_count;
     struct sky_text nominated[SKY_FORWARD_MAX_NOMINATED];
 };
@@ -160,7 +161,13 @@ static void put_client_field(struct head *head, const h2o_header_t *field)
         head->forwarded_for_count += head->trusted; /* written below, in one field */
         return;
     }
+    if (head->forward->worker->config->forwarded.rfc7239 && !token &&
+        sky_text_equal(name, SKY_TEXT("forwarded"))) {
+        head->forwarded_count++; /* written below, in one field */
+        return;
+    }
     if (!token && name.base[0] == 'x') {
+        head->has_port |= sky_text_equal(name, SKY_TEXT("x-forwarded-port"));
         head->has_proto |= sky_text_equal(name, SKY_TEXT("x-forwarded-proto"));
         head->has_host |= sky_text_equal(name, SKY_TEXT("x-forwarded-host"));
         if (head->prefix.len != 0 && sky_text_equal(name, SKY_TEXT("x-forwarded-prefix"))) {
@@ -273,6 +280,42 @@ static size_t bound_of_rules(const struct sky_route_config *route)
            (rules->request_host != NULL ? strlen(rules->request_host) : 0);
 }
 
+/* RFC 7239, 4 and 6: an IPv6 address stands in brackets and quotes. */
+static void put_forwarded(struct head *head, struct sky_text host, struct sky_text client)
+{
+    const h2o_headers_t *headers = &head->forward->req->headers;
+    bool ipv6 = client.len != 0 && memchr(client.base, ':', client.len) != NULL;
+
+    put(head, SKY_TEXT("Forwarded: "));
+    for (size_t i = 0; i < headers->size && head->forwarded_count != 0; ++i) {
+        if (!sky_text_equal(view(*headers->entries[i].name), SKY_TEXT("forwarded")))
+            continue;
+        put(head, view(headers->entries[i].value));
+        put(head, SKY_TEXT(", "));
+    }
+    put(head, ipv6 ? SKY_TEXT("for=\"[") : SKY_TEXT("for="));
+    put(head, client.len != 0 ? client : SKY_TEXT("unknown"));
+    put(head, ipv6 ? SKY_TEXT("]\";host=\"") : SKY_TEXT(";host=\""));
+    put(head, host);
+    put(head, SKY_TEXT("\";proto="));
+    put(head, view(head->forward->req->scheme->name));
+    put(head, SKY_TEXT("\r\n"));
+}
+
+static void put_port(struct head *head)
+{
+    const h2o_req_t *req = head->forward->req;
+    struct sockaddr_storage local = {0};
+    char text[8];
+
+    req->conn->callbacks->get_sockname(req->conn, (struct sockaddr *)&local);
+    int32_t port = h2o_socket_getport((struct sockaddr *)&local);
+    if (port <= 0) /* a unix socket */
+        return;
+    int len = snprintf(text, sizeof(text), "%d", (int)port);
+    put_field(head, SKY_TEXT("X-Forwarded-Port: "), sky_text(text, (size_t)len));
+}
+
 static void put_own_fields(struct head *head, struct sky_text host, struct sky_text client)
 {
     const struct sky_forward *forward = head->forward;
@@ -282,6 +325,11 @@ static void put_own_fields(struct head *head, struct sky_text host, struct sky_t
         put_field(head, SKY_TEXT("X-Forwarded-Proto: "), view(forward->req->scheme->name));
     if (!head->has_host && !route_drops(head, SKY_TEXT("x-forwarded-host")))
         put_field(head, SKY_TEXT("X-Forwarded-Host: "), host);
+    if (forward->worker->config->forwarded.rfc7239 && !route_drops(head, SKY_TEXT("forwarded")))
+        put_forwarded(head, host, client);
+    if (forward->worker->config->forwarded.port && !head->has_port &&
+        !route_drops(head, SKY_TEXT("x-forwarded-port")))
+        put_port(head);
     if (head->prefix.len != 0)
         put_prefix(head);
     if (forward->body != NULL && forward->body->chunked)
@@ -305,7 +353,7 @@ size_t sky_forward_bound(const struct sky_forward *forward)
 {
     const h2o_req_t *req = forward->req;
     size_t bytes = OWN_TEXT_BYTES + SKY_PEER_TEXT_BYTES + req->method.len + req->path.len +
-                   2 * choose_host(forward).len + forward->trace_lines.len + forward->upgrade.len;
+                   3 * choose_host(forward).len + forward->trace_lines.len + forward->upgrade.len;
 
     if (forward->route != NULL)
         bytes += bound_of_rules(forward->route);

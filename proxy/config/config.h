@@ -159,6 +159,8 @@ struct sky_config {
     } stitch;
     struct {
         struct sky_trust trust; /* whose X-Forwarded-* are believed */
+        bool rfc7239;           /* Forwarded is written, too */
+        bool port;              /* X-Forwarded-Port is, too */
     } forwarded;
     struct {
         size_t request_line;

@@ -207,3 +207,18 @@ def test_no_answer_shows_the_helpers_part(stage: Stage) -> None:
     assert received.endswith(b"ok")
     assert b"x-kept: 1" in received.lower()
     assert b"stitch" not in received.lower()
+
+
+@pytest.mark.parametrize("trust", ["private", "never"])
+def test_forwarded_by_rfc_7239(stage: Stage, trust: str) -> None:
+    origin = Origin(stage)
+    forwarded = {"trust": trust, "rfc7239": "on", "port": "on"}
+    proxy = Skystitch(stage, origin.address, config={"forwarded": forwarded})
+    proxy.get("/", headers={"Host": "shop.test:80", "Forwarded": 'for=192.0.2.1;by="a,b"'})
+    (field,) = origin.exchanges[0].values(b"forwarded")
+    own = b'for=127.0.0.1;host="shop.test:80";proto=http'
+    assert field == (b'for=192.0.2.1;by="a,b", ' + own if trust == "private" else own)
+    assert origin.exchanges[0].values(b"x-forwarded-port") == [b"%d" % proxy.port]
+    proxy.get("/", headers={"X-Forwarded-Port": "443"})
+    expected = b"443" if trust == "private" else b"%d" % proxy.port
+    assert origin.exchanges[1].values(b"x-forwarded-port") == [expected]

@@ -106,7 +106,7 @@ def test_broker_that_goes_and_comes_back(stage: Stage) -> None:
 
 def test_broker_away_for_longer_than_memory(stage: Stage) -> None:
     kafka = Kafka(stage)
-    proxy = proxy_before(stage, kafka, memory="1MiB", spool={"path": str(stage.path("spool"))})
+    proxy = proxy_before(stage, kafka, memory="4MiB", spool={"path": str(stage.path("spool"))})
     proxy.get("/before")
     until(lambda: proxy.metric("skystitch_segments_confirmed_total") == 1, "the first is confirmed", 60)
     kafka.kill()

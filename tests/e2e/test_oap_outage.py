@@ -90,7 +90,7 @@ def test_no_certificate(stage: Stage, secured: tuple[Oap, dict[str, Any]], pki: 
     _, reporter = secured
     proxy = proxy_for(stage, "bare", **{**reporter, "tls": {"ca": str(pki.authority.certificate)}})
     proxy.get("/")
-    until(lambda: proxy.metric("skystitch_backend_last_error_info") == 1, "calls fail", 30)
+    until(lambda: proxy.metric("skystitch_backend_calls_total", result="failed") > 0, "calls fail", 30)
     assert proxy.metric("skystitch_backend_up") == 0
     until(lambda: proxy.metric("skystitch_backlog_segments") == 1, "the segment is kept")
 
@@ -129,7 +129,7 @@ def check_nothing_is_lost(proxy: Skystitch, load: Load) -> None:
 def test_stopped_for_a_while(stage: Stage, plain: Oap) -> None:
     """It accepts connections and reads nothing."""
     spool = {"path": str(stage.path("spool"))}
-    proxy = proxy_for(stage, "patient", backends=[plain.address], memory="1MiB", spool=spool)
+    proxy = proxy_for(stage, "patient", backends=[plain.address], memory="8MiB", spool=spool)
     load = Load(proxy.port, clients=2)
     until(lambda: proxy.metric(CONFIRMED) > 100, "segments arrive", 60)
     plain.signal(signal.SIGSTOP)
@@ -140,7 +140,7 @@ def test_stopped_for_a_while(stage: Stage, plain: Oap) -> None:
 
 def test_killed_and_started_again(stage: Stage, plain: Oap) -> None:
     spool = {"path": str(stage.path("spool"))}
-    proxy = proxy_for(stage, "steady", backends=[plain.address], memory="1MiB", spool=spool)
+    proxy = proxy_for(stage, "steady", backends=[plain.address], memory="8MiB", spool=spool)
     load = Load(proxy.port, clients=2)
     until(lambda: proxy.metric(CONFIRMED) > 100, "segments arrive", 60)
     plain.kill()

@@ -14,8 +14,8 @@ from load import Load
 
 CONFIRMED = "skystitch_segments_confirmed_total"
 DROPPED = "skystitch_segments_dropped_total"
-# What memory does not hold of this is on disk.
-MEMORY = "1MiB"
+# Little enough to be full soon, enough for a busy machine not to overflow the rings.
+MEMORY = "2MiB"
 
 
 @pytest.fixture

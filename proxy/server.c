@@ -23,6 +23,7 @@
 #include "proxy/config/config_reporter.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/front/http1_front.h"
+#include "proxy/front/tickets.h"
 #include "proxy/limit/connection_limit.h"
 #include "proxy/limit/rate_limit.h"
 #include "proxy/limit/shared_limits.h"
@@ -406,6 +407,7 @@ static int run(struct sky_server *server, int signal_fd)
 int sky_server_run(struct sky_config *config, int argc, char **argv, char **environment)
 {
     sky_log_set_level(config->log.level);
+    sky_tickets_set_period(config->timeouts.ticket_key_ms);
     raise_descriptor_limit();
     int signal_fd = block_signals();
     struct sky_generation *generation = sky_generation_new(config, NULL, NULL);

@@ -49,6 +49,7 @@ struct sky_sampling_config {
 
 struct sky_certificate_config {
     char *certificate, *key; /* files */
+    char *ocsp;              /* the same; NULL: none */
 };
 
 enum sky_client_auth { SKY_CLIENT_AUTH_REQUIRE, SKY_CLIENT_AUTH_OPTIONAL };
@@ -193,6 +194,7 @@ struct sky_config {
         uint32_t response_ms; /* without a byte of the upstream */
         uint32_t upstream_idle_ms;
         uint32_t tunnel_idle_ms; /* without a byte either way of a switched connection */
+        uint32_t ticket_key_ms;  /* of TLS sessions */
         uint32_t drain_delay_ms; /* after POST /drain, until the listeners close */
         uint32_t stop_ms;        /* for running requests after TERM */
         uint32_t flush_ms;       /* for the reporter after that */

@@ -47,7 +47,8 @@ const char *sky_config_add_certificate(struct sky_tls_config *tls, const char *c
         return out_of_memory;
     tls->certificates = grown;
     struct sky_certificate_config *added = &grown[tls->certificate_count];
-    *added = (struct sky_certificate_config){strdup(certificate), strdup(key)};
+    *added =
+        (struct sky_certificate_config){.certificate = strdup(certificate), .key = strdup(key)};
     if (added->certificate != NULL && added->key != NULL) {
         tls->certificate_count++;
         return NULL;
@@ -237,6 +238,7 @@ static void tls_fini(struct sky_tls_config *tls)
     for (size_t i = 0; i < tls->certificate_count; i++) {
         free(tls->certificates[i].certificate);
         free(tls->certificates[i].key);
+        free(tls->certificates[i].ocsp);
     }
     free(tls->certificates);
     free(tls->client_ca);

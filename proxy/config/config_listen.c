@@ -8,9 +8,11 @@
 #include "proxy/config/config_chars.h"
 #include "proxy/config/config_list.h"
 
-static const char accepted_pair[] = "{certificate: FILE, key: FILE}";
+static const char accepted_pair[] = "{certificate: FILE, key: FILE, ocsp: FILE}";
 static const char accepted_tls[] =
-    "{certificate: FILE, key: FILE, certificates: [{certificate: FILE, key: FILE}, ...], "
+    "{certificate: FILE, key: FILE, ocsp: FILE, certificates: [{certificate: FILE, key: FILE, "
+    "ocsp: "
+    "FILE}, ...], "
     "client_ca: FILE, client_auth: require or optional, hsts: VALUE}";
 static const char accepted_listener[] =
     "{address: ADDR, tls: {certificate: FILE, key: FILE}, redirect_https: PORT, http2: on or off, "
@@ -34,8 +36,17 @@ static const char *read_file_name(struct sky_yaml *yaml, const yaml_node_t *node
     return NULL;
 }
 
+static void read_ocsp(struct sky_certificate_config *certificate, struct sky_yaml *yaml,
+                      const yaml_node_t *node)
+{
+    const char *name = read_file_name(yaml, node, "listen.tls.ocsp");
+    if (name != NULL && (certificate->ocsp = strdup(name)) == NULL)
+        report(yaml, node, "listen.tls.ocsp", "memory is out", NULL);
+}
+
 static void add_pair(struct sky_tls_config *tls, struct sky_yaml *yaml, const yaml_node_t *place,
-                     const yaml_node_t *certificate, const yaml_node_t *key)
+                     const yaml_node_t *certificate, const yaml_node_t *key,
+                     const yaml_node_t *ocsp)
 {
     if (certificate == NULL || key == NULL) {
         report(yaml, place, "listen.tls",
@@ -51,6 +62,8 @@ static void add_pair(struct sky_tls_config *tls, struct sky_yaml *yaml, const ya
     const char *problem = sky_config_add_certificate(tls, certificate_file, key_file);
     if (problem != NULL)
         report(yaml, place, "listen.tls", problem, NULL);
+    else if (ocsp != NULL)
+        read_ocsp(&tls->certificates[tls->certificate_count - 1], yaml, ocsp);
 }
 
 static void read_certificates(struct sky_tls_config *tls, struct sky_yaml *yaml,
@@ -59,9 +72,10 @@ static void read_certificates(struct sky_tls_config *tls, struct sky_yaml *yaml,
     const yaml_node_t *item;
     for (size_t i = 0; (item = sky_yaml_item(yaml, node, i)) != NULL; i++) {
         struct sky_yaml_member pair[] = {{.name = "certificate", .required = true},
-                                         {.name = "key", .required = true}};
-        if (sky_yaml_read_members(yaml, item, "listen.tls.certificates", pair, 2, accepted_pair))
-            add_pair(tls, yaml, item, pair[0].value, pair[1].value);
+                                         {.name = "key", .required = true},
+                                         {.name = "ocsp"}};
+        if (sky_yaml_read_members(yaml, item, "listen.tls.certificates", pair, 3, accepted_pair))
+            add_pair(tls, yaml, item, pair[0].value, pair[1].value, pair[2].value);
     }
 }
 
@@ -108,20 +122,25 @@ static void read_hsts(struct sky_tls_config *tls, struct sky_yaml *yaml, const y
                             .option = option, .value = text, .what = what, .accepted = accepted});
 }
 
-enum { CERTIFICATE, KEY, CERTIFICATES, CLIENT_CA, CLIENT_AUTH, HSTS, TLS_MEMBERS };
+enum { CERTIFICATE, KEY, OCSP, CERTIFICATES, CLIENT_CA, CLIENT_AUTH, HSTS, TLS_MEMBERS };
 
 static void read_tls(struct sky_tls_config *tls, struct sky_yaml *yaml, const yaml_node_t *node)
 {
     struct sky_yaml_member members[TLS_MEMBERS] = {
-        [CERTIFICATE] = {.name = "certificate"},   [KEY] = {.name = "key"},
-        [CERTIFICATES] = {.name = "certificates"}, [CLIENT_CA] = {.name = "client_ca"},
-        [CLIENT_AUTH] = {.name = "client_auth"},   [HSTS] = {.name = "hsts"},
+        [CERTIFICATE] = {.name = "certificate"},
+        [KEY] = {.name = "key"},
+        [OCSP] = {.name = "ocsp"},
+        [CERTIFICATES] = {.name = "certificates"},
+        [CLIENT_CA] = {.name = "client_ca"},
+        [CLIENT_AUTH] = {.name = "client_auth"},
+        [HSTS] = {.name = "hsts"},
     };
     size_t errors = yaml->problems->errors;
     if (!sky_yaml_read_members(yaml, node, "listen.tls", members, TLS_MEMBERS, accepted_tls))
         return;
     if (members[CERTIFICATE].value != NULL || members[KEY].value != NULL)
-        add_pair(tls, yaml, node, members[CERTIFICATE].value, members[KEY].value);
+        add_pair(tls, yaml, node, members[CERTIFICATE].value, members[KEY].value,
+                 members[OCSP].value);
     if (members[CERTIFICATES].value != NULL)
         read_certificates(tls, yaml, members[CERTIFICATES].value);
     if (members[CLIENT_CA].value != NULL)

@@ -41,10 +41,13 @@ static bool add_options(json_t *tree, const struct sky_config *config)
 static json_t *tls_of(const struct sky_tls_config *tls)
 {
     json_t *certificates = json_array();
-    for (size_t i = 0; i < tls->certificate_count; i++)
-        json_array_append_new(certificates, json_pack("{s:s, s:s}", "certificate",
-                                                      tls->certificates[i].certificate, "key",
-                                                      tls->certificates[i].key));
+    for (size_t i = 0; i < tls->certificate_count; i++) {
+        const struct sky_certificate_config *pair = &tls->certificates[i];
+        json_t *files = json_pack("{s:s, s:s}", "certificate", pair->certificate, "key", pair->key);
+        if (pair->ocsp != NULL)
+            json_object_set_new(files, "ocsp", json_string(pair->ocsp));
+        json_array_append_new(certificates, files);
+    }
     json_t *shown = json_pack("{s:o}", "certificates", certificates);
     if (tls->client_ca != NULL) {
         bool required = tls->client_auth == SKY_CLIENT_AUTH_REQUIRE;

@@ -3,10 +3,15 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "proxy/front/ocsp.h"
+#include "proxy/front/tickets.h"
 
 /* Forward secrecy and authenticated encryption only; those of TLS 1.3 are so anyway. */
 #define CIPHERS_TLS12 "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -143,9 +148,31 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* All listeners open the tickets of all, but a session must not get past the client certificates
+ * that another listener, or the next configuration, asks for. */
+static bool name_sessions(const struct sky_tls_config *config,
+                          unsigned char name[SHA256_DIGEST_LENGTH])
+{
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    FILE *file = config->client_ca != NULL ? fopen(config->client_ca, "re") : NULL;
+    unsigned char rule = config->client_ca == NULL ? 0 : (unsigned char)(1 + config->client_auth);
+    char bytes[4096];
+    size_t len;
+
+    bool fine = digest != NULL && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 &&
+                EVP_DigestUpdate(digest, &rule, 1) == 1;
+    while (fine && file != NULL && (len = fread(bytes, 1, sizeof(bytes), file)) != 0)
+        fine = EVP_DigestUpdate(digest, bytes, len) == 1;
+    fine = fine && EVP_DigestFinal_ex(digest, name, NULL) == 1;
+    if (file != NULL)
+        fclose(file);
+    EVP_MD_CTX_free(digest);
+    return fine;
+}
+
 static bool set_up(SSL_CTX *ctx, const struct sky_tls_config *config)
 {
-    static const unsigned char session_context[] = "skystitch";
+    unsigned char session_context[SHA256_DIGEST_LENGTH];
 
     /* HTTP says itself where a message ends; many clients leave without a close_notify. */
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
@@ -157,7 +184,8 @@ static bool set_up(SSL_CTX *ctx, const struct sky_tls_config *config)
     SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, config->no_http2 ? ctx : NULL);
     return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
            SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) == 1 &&
-           SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1) == 1;
+           name_sessions(config, session_context) && sky_tickets_use(ctx) &&
+           SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context)) == 1;
 }
 
 /* With the first context. */
@@ -197,7 +225,11 @@ static bool add_context(struct sky_tls *tls, const struct sky_tls_config *config
                     "is OpenSSL's own configuration sound?");
     }
     tls->contexts[tls->count++] = ctx;
-    return load_certificate(ctx, certificate, report) && load_client_ca(ctx, config, report);
+    if (!load_certificate(ctx, certificate, report) || !load_client_ca(ctx, config, report))
+        return false;
+    if (certificate->ocsp != NULL)
+        sky_ocsp_staple(ctx, certificate->ocsp);
+    return true;
 }
 
 struct sky_tls *sky_tls_new(const struct sky_tls_config *config, char *error, size_t error_size)

@@ -18,6 +18,7 @@
 #include "proxy/back/check.h"
 #include "proxy/config/config_change.h"
 #include "proxy/front/http1_front.h"
+#include "proxy/front/tickets.h"
 #include "proxy/limit/shared_limits.h"
 #include "proxy/operation/notify.h"
 #include "proxy/server.h"
@@ -101,6 +102,7 @@ static void take_over(struct sky_server *server, struct sky_generation *generati
         sky_access_log_reopen(log);
     }
     sky_log_set_level(config->log.level);
+    sky_tickets_set_period(config->timeouts.ticket_key_ms);
     sky_shared_limits_change(server);
     sky_front_change(server->admin_front, config);
     server->reload.pending = server->worker_count;

@@ -111,7 +111,7 @@ static struct sky_tls *load(const char *certificate, const char *key, const char
     char ca[64];
     struct sky_certificate_config pair = {
         (char *)(uintptr_t)in_directory(files.certificate, certificate),
-        (char *)(uintptr_t)in_directory(files.key, key)};
+        (char *)(uintptr_t)in_directory(files.key, key), NULL};
     struct sky_tls_config config = {.certificates = &pair, .certificate_count = 1};
     if (client_ca != NULL)
         config.client_ca = (char *)(uintptr_t)in_directory(ca, client_ca);
@@ -250,9 +250,9 @@ static struct sky_tls *load_two(void)
     char error[512];
     struct sky_certificate_config pairs[2] = {
         {(char *)(uintptr_t)in_directory(files[0].certificate, "shop.pem"),
-         (char *)(uintptr_t)in_directory(files[0].key, "shop.key")},
+         (char *)(uintptr_t)in_directory(files[0].key, "shop.key"), NULL},
         {(char *)(uintptr_t)in_directory(files[1].certificate, "wild.pem"),
-         (char *)(uintptr_t)in_directory(files[1].key, "wild.key")}};
+         (char *)(uintptr_t)in_directory(files[1].key, "wild.key"), NULL}};
     struct sky_tls *tls =
         sky_tls_new(&(struct sky_tls_config){.certificates = pairs, .certificate_count = 2}, error,
                     sizeof(error));
@@ -305,7 +305,7 @@ static void test_no_http2(void **state)
     char error[512];
     struct sky_certificate_config pair = {
         (char *)(uintptr_t)in_directory(file.certificate, "shop.pem"),
-        (char *)(uintptr_t)in_directory(file.key, "shop.key")};
+        (char *)(uintptr_t)in_directory(file.key, "shop.key"), NULL};
     struct sky_tls *tls = sky_tls_new(
         &(struct sky_tls_config){.certificates = &pair, .certificate_count = 1, .no_http2 = true},
         error, sizeof(error));

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Session tickets over workers, listeners and reloads; OCSP answers from a file."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Origin, Pair, Pki, RawClient, Skystitch, Stage, free_port, until
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+BOTH = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+
+
+def visit(
+    port: int, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> tuple[bool, ssl.SSLSession | None]:
+    """Whether the session was resumed, and the next one."""
+    with RawClient("127.0.0.1", port, tls=context, session=session) as client:
+        client.send(GET)
+        assert client.response()[0].status == 200
+        assert isinstance(client.sock, ssl.SSLSocket)
+        return bool(client.sock.session_reused), client.sock.session
+
+
+def reload(proxy: Skystitch) -> None:
+    before = proxy.metric("skystitch_reloads_total", result="done")
+    proxy.signal(signal.SIGHUP)
+    until(lambda: proxy.metric("skystitch_reloads_total", result="done") == before + 1, "a reload")
+
+
+@BOTH
+def test_sessions_outlive_reloads_and_go_to_any_worker(stage: Stage, version: ssl.TLSVersion) -> None:
+    pki = Pki(stage.directory)
+    pair = pki.sign("localhost", "DNS:localhost")
+    port = free_port()
+    listen = [{"address": f"127.0.0.1:{port}", "tls": {"certificates": [pair.config()]}}]
+    proxy = Skystitch(stage, Origin(stage).address, config={"listen": listen, "workers": 3})
+    context = pki.context(version)
+    resumed, session = visit(port, context)
+    assert not resumed
+    for turn in range(12):
+        if turn % 4 == 3:
+            reload(proxy)
+        resumed, session = visit(port, context, session)
+        assert resumed, f"visit {turn}"
+
+
+@BOTH
+def test_keys_are_forgotten(stage: Stage, version: ssl.TLSVersion) -> None:
+    pki = Pki(stage.directory)
+    pair = pki.sign("localhost", "DNS:localhost")
+    port = free_port()
+    listen = [{"address": f"127.0.0.1:{port}", "tls": {"certificates": [pair.config()]}}]
+    Skystitch(stage, Origin(stage).address, config={"listen": listen, "timeouts": {"ticket_key": "1s"}})
+    context = pki.context(version)
+    _, first = visit(port, context)
+    assert visit(port, context, first)[0]
+    until(lambda: not visit(port, context, first)[0], "its key is gone")
+    _, fresh = visit(port, context)
+    assert visit(port, context, fresh)[0]
+
+
+@BOTH
+def test_no_session_gets_past_client_certificates(stage: Stage, version: ssl.TLSVersion) -> None:
+    pki = Pki(stage.directory)
+    pair = pki.sign("localhost", "DNS:localhost")
+    open_port, closed_port = free_port(), free_port()
+    tls: dict[str, Any] = {"certificates": [pair.config()]}
+    asking = {**tls, "client_ca": str(pki.authority.certificate)}
+    listen = [
+        {"address": f"127.0.0.1:{open_port}", "tls": tls},
+        {"address": f"127.0.0.1:{closed_port}", "tls": asking},
+    ]
+    Skystitch(stage, Origin(stage).address, config={"listen": listen})
+    context = pki.context(version)
+    _, session = visit(open_port, context)
+    with pytest.raises((ssl.SSLError, ConnectionError, AssertionError, OSError)):
+        visit(closed_port, context, session)
+    assert not visit(closed_port, pki.context(version, pki.sign("client")))[0]
+
+
+def ocsp_answer(pki: Pki, pair: Pair, status: str, name: str) -> Path:
+    """What the authority says of the certificate."""
+
+    def openssl(*arguments: str) -> str:
+        done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    serial = openssl("x509", "-noout", "-serial", "-in", str(pair.certificate)).strip().partition("=")[2]
+    index, out = pki.directory / f"{name}.index", pki.directory / f"{name}.der"
+    revoked = "200101000000Z" if status == "R" else ""
+    index.write_text(f"{status}\t491231000000Z\t{revoked}\t{serial}\tunknown\t/CN=x\n")
+    ca = str(pki.authority.certificate)
+    signer = ["-rsigner", ca, "-rkey", str(pki.authority.key), "-CA", ca, "-ndays", "1"]
+    asked = ["-issuer", ca, "-cert", str(pair.certificate)]
+    openssl("ocsp", "-index", str(index), *signer, *asked, "-respout", str(out))
+    return out
+
+
+def stapled(port: int) -> str:
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost", "-status"]
+    return subprocess.run(command, input="", capture_output=True, text=True, timeout=30).stdout
+
+
+def test_ocsp(stage: Stage) -> None:
+    pki = Pki(stage.directory)
+    pair, other = pki.sign("localhost", "DNS:localhost"), pki.sign("other", "DNS:other")
+    chain = stage.path("chain.pem")
+    chain.write_bytes(pair.certificate.read_bytes() + pki.authority.certificate.read_bytes())
+    good, revoked = ocsp_answer(pki, pair, "V", "good"), ocsp_answer(pki, pair, "R", "revoked")
+    foreign = ocsp_answer(pki, other, "V", "foreign")
+    answer = stage.path("answer.der")
+    answer.write_bytes(good.read_bytes())
+    port = free_port()
+    files = {"certificate": str(chain), "key": str(pair.key), "ocsp": str(answer)}
+    listen = [{"address": f"127.0.0.1:{port}", "tls": {"certificates": [files]}}]
+    proxy = Skystitch(stage, Origin(stage).address, config={"listen": listen})
+    assert "Cert Status: good" in stapled(port)
+    assert json.loads(proxy.admin("/api/config").text)["listen"][0]["tls"]["certificates"] == [files]
+    for content, why in [
+        (revoked.read_bytes(), "does not say that the certificate is good"),
+        (foreign.read_bytes(), "is of another certificate"),
+        (b"no answer", "cannot be read"),
+    ]:
+        answer.write_bytes(content)
+        reload(proxy)
+        assert f"ocsp {answer}: {why}" in proxy.log()
+        assert "no response sent" in stapled(port)
+    answer.write_bytes(good.read_bytes())
+    reload(proxy)
+    assert "Cert Status: good" in stapled(port)

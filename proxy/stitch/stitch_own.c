@@ -26,9 +26,9 @@ static struct sky_text sound_text(const json_t *object, const char *key, size_t 
     return text;
 }
 
-static const struct sky_app_span *find_root(const struct sky_app_part *part)
+static struct sky_app_span *find_root(const struct sky_app_part *part)
 {
-    for (const struct sky_app_span *span = part->spans; span != NULL; span = span->next) {
+    for (struct sky_app_span *span = part->spans; span != NULL; span = span->next) {
         if (span->id == ROOT)
             return span;
     }
@@ -95,9 +95,10 @@ bool sky_stitch_own_read(const struct sky_stitch_message *message, h2o_mem_pool_
     if (own->trace_id.len == 0 || at_us <= 0 || at_us > MAX_AT_US)
         return false;
     take_spans(message, pool, &part, &taken);
-    const struct sky_app_span *first = find_root(&part);
+    struct sky_app_span *first = find_root(&part);
     if (first == NULL)
         return false;
+    first->begin_us = 0; /* `at` is when it began, whatever else it says */
     own->duration_us = first->duration_us > 0 ? first->duration_us : 0;
     struct sky_stitch_window window = {at_us, at_us + own->duration_us};
     sky_stitch_merge_part(pool, &part, &window, &merged);

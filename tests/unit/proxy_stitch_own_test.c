@@ -82,13 +82,15 @@ static void there_is_one_root(void **state)
     struct read read;
     (void)state;
     read_own(&read, HEAD ",\"spans\":[{\"id\":3,\"parent\":0,\"type\":\"entry\"},"
-                         "{\"id\":1,\"parent\":9},{\"id\":4,\"parent\":7},{\"id\":4}]}");
+                         "{\"id\":1,\"parent\":9,\"begin\":7000,\"duration\":2000},{\"id\":4,"
+                         "\"parent\":7},{\"id\":4}]}");
     assert_true(read.ok);
     assert_int_equal(read.own.span_count, 3);
     assert_true(read.own.size_limited);
     for (size_t i = 0; i < read.own.span_count; i++) {
         assert_int_equal(read.own.spans[i].parent, i == 0 ? -1 : 0);
         assert_int_equal(read.own.spans[i].type, SKY_SPAN_LOCAL);
+        assert_int_equal(read.own.spans[i].start_ms, 1700000000123);
     }
     forget(&read);
 }

@@ -79,6 +79,7 @@ def clean(request: pytest.FixtureRequest) -> None:
     if "app" in request.fixturenames:
         app = request.getfixturevalue("app")
         none_open(app.proxy)
+        until(lambda: app.proxy.metric("skystitch_stitch_bytes") == 0, "none waits for its helper")
         made = app.proxy.metric("skystitch_segments_made_total")
         until(lambda: app.proxy.metric("skystitch_segments_confirmed_total") == made, "all is reported")
         app.collector.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""USR2: the executable anew on the same sockets; systemd's sockets and what it is told; drain; readiness."""
+"""USR2 starts the executable anew on the same sockets; systemd; drain; readiness."""
 
 from __future__ import annotations
 

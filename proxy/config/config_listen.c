@@ -11,9 +11,7 @@
 static const char accepted_pair[] = "{certificate: FILE, key: FILE, ocsp: FILE}";
 static const char accepted_tls[] =
     "{certificate: FILE, key: FILE, ocsp: FILE, certificates: [{certificate: FILE, key: FILE, "
-    "ocsp: "
-    "FILE}, ...], "
-    "client_ca: FILE, client_auth: require or optional, hsts: VALUE}";
+    "ocsp: FILE}, ...], client_ca: FILE, client_auth: require or optional, hsts: VALUE}";
 static const char accepted_listener[] =
     "{address: ADDR, tls: {certificate: FILE, key: FILE}, redirect_https: PORT, http2: on or off, "
     "h2c: on or off, proxy_protocol: on or off}";

@@ -9,8 +9,9 @@
     "\"Upstreams\" in the reference"
 #define SERVER_MEMBERS \
     "ADDR, or {address: ADDR, weight: NUMBER, max_connections: NUMBER, backup: on}"
-#define TLS_MEMBERS                                                                        \
-    "{certificate: FILE, key: FILE, certificates: [{certificate: FILE, key: FILE}, ...], " \
+#define TLS_MEMBERS                                                                             \
+    "{certificate: FILE, key: FILE, ocsp: FILE, certificates: [{certificate: FILE, key: FILE, " \
+    "ocsp: FILE}, ...], "                                                                       \
     "client_ca: FILE, client_auth: require or optional, hsts: VALUE}"
 
 static const struct mistake {
@@ -111,17 +112,17 @@ static const struct mistake {
      "value, as max-age=31536000; includeSubDomains\n"},
     {"listen: [{address: \":1\", tls: {certificate: a}}]\n",
      "shop.yaml:1:31: listen.tls: has a certificate without its key; accepted: {certificate: FILE, "
-     "key: FILE}\n"},
+     "key: FILE, ocsp: FILE}\n"},
     {"listen: [{address: \":1\", tls: {key: a}}]\n",
      "shop.yaml:1:31: listen.tls: has a key without its certificate; accepted: {certificate: FILE, "
-     "key: FILE}\n"},
+     "key: FILE, ocsp: FILE}\n"},
     {"listen: [{address: \":1\", tls: {certificate: a, key: \"\"}}]\n",
      "shop.yaml:1:53: listen.tls.key: is empty; accepted: a file\n"},
     {"listen: [{address: \":1\", tls: {client_ca: a}}]\n",
      "shop.yaml:1:31: listen.tls: has no certificate; accepted: " TLS_MEMBERS "\n"},
     {"listen: [{address: \":1\", tls: {certificates: [{certificate: a}]}}]\n",
      "shop.yaml:1:47: listen.tls.certificates: \"key\" is missing; accepted: {certificate: FILE, "
-     "key: FILE}\n"},
+     "key: FILE, ocsp: FILE}\n"},
     {"listen: [{address: \":1\", tls: {certificate: a, key: a, client_auth: optional}}]\n",
      "shop.yaml:1:69: listen.tls.client_auth: is given without client_ca; accepted: " TLS_MEMBERS
      "\n"},

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How streams and connections of HTTP/2 end: resets, clients that leave, broken answers, stop, timers."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from harness import Collector, Exchange, Origin, Stage, until
+from harness.http2 import get
+from http2_setting import (
+    CANCEL,
+    MIB,
+    NO_ERROR,
+    OK,
+    Setting,
+)
+
+
+def test_client_resets_in_mid_request(stage: Stage) -> None:
+    """The app's connection closes and is not used again; the span says that the client has left."""
+    arrived, closed = threading.Semaphore(0), threading.Semaphore(0)
+
+    def script(exchange: Exchange) -> None:
+        if b"/slow" not in exchange.request_line:
+            exchange.send(OK)
+            return
+        arrived.release()
+        if exchange.peer_closed():
+            closed.release()
+        exchange.close()
+
+    collector = Collector(stage)
+    origin = Origin(stage, script)
+    setting = Setting(stage, origin.address, collector=collector)
+    with setting.client() as client:
+        client.send(client.head(1, get("/slow")))
+        assert arrived.acquire(timeout=20)
+        client.send(client.reset(1))
+        assert closed.acquire(timeout=20)
+        assert client.request(3, get("/next")).body == b"ok"
+    assert origin.exchanges[0].connection != origin.exchanges[1].connection
+    assert setting.proxy.metric("skystitch_client_gone_total") == 1
+    assert setting.proxy.metric("skystitch_http2_resets_total", by="client") == 1
+    collector.one(lambda segment: segment.entry.operation == "GET:/slow")
+
+
+def test_client_leaves(stage: Stage) -> None:
+    arrived, closed = threading.Semaphore(0), threading.Semaphore(0)
+
+    def script(exchange: Exchange) -> None:
+        arrived.release()
+        if exchange.peer_closed():
+            closed.release()
+        exchange.close()
+
+    setting = Setting(stage, Origin(stage, script).address)
+    with setting.client() as client:
+        client.send(*[client.head(stream, get()) for stream in (1, 3)])
+        assert arrived.acquire(timeout=20)
+        assert arrived.acquire(timeout=20)
+    assert closed.acquire(timeout=20)
+    assert closed.acquire(timeout=20)
+    assert until(lambda: setting.proxy.metric("skystitch_client_gone_total") == 2, "both are counted")
+
+
+def test_app_cuts_its_answer(stage: Stage) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 50)
+        exchange.close()
+
+    setting = Setting(stage, Origin(stage, script).address)
+    with setting.client() as client:
+        answer = client.request(1, get())
+        assert answer.body == b"x" * 50
+        assert not answer.ended
+        assert answer.reset == 2
+    assert setting.proxy.metric("skystitch_responses_cut_total", reason="upstream") == 1
+    assert setting.proxy.metric("skystitch_client_gone_total") == 0
+
+
+def test_stop(stage: Stage) -> None:
+    """Two GOAWAY; what is under way comes to its end, what comes between them too, then the end."""
+    hold = threading.Event()
+    arrived = threading.Semaphore(0)
+
+    def script(exchange: Exchange) -> None:
+        arrived.release()
+        hold.wait(30)
+        exchange.send(OK)
+
+    setting = Setting(stage, Origin(stage, script).address)
+    with setting.client() as idle, setting.client() as client:
+        idle.ping()
+        client.send(client.head(1, get()))
+        assert arrived.acquire(timeout=20)
+        setting.proxy.signal(signal.SIGTERM)
+        client.until(lambda: len(client.goaways) == 1, "the first GOAWAY")
+        assert client.goaways[0].last_stream_id == 2**31 - 1
+        client.send(client.head(3, get()))
+        assert arrived.acquire(timeout=20)
+        client.until(lambda: len(client.goaways) == 2, "the second GOAWAY")
+        assert client.goaways[1].last_stream_id == 3
+        assert client.goaways[1].error_code == NO_ERROR
+        hold.set()
+        assert [client.answer(stream).body for stream in (1, 3)] == [b"ok", b"ok"]
+        client.until_closed()
+        idle.until_closed()
+        assert len(idle.goaways) == 2
+    assert setting.proxy.wait(20) == 0
+
+
+def test_timers(stage: Stage) -> None:
+    timeouts = {"header": "200ms", "body": "200ms", "idle": "300ms", "write": "200ms"}
+    size = MIB
+    origin = Origin(stage, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+    setting = Setting(stage, origin.address, config={"timeouts": timeouts})
+    with setting.client() as client:  # half a head
+        client.ping()
+        client.send(client.block(1, b"\x82", end=True).replace(b"\x01\x05", b"\x01\x01", 1))
+        client.until_closed()
+    assert setting.refused("head_timeout") == 1
+    with setting.client() as client:  # half a body
+        client.send(client.head(1, get(method="POST"), end=False), client.data(1, b"x"))
+        assert client.answer(1).status == 408
+        client.send(client.head(3, get(method="POST"), end=False))
+        assert client.answer(3).status == 408
+    assert setting.refused("body_timeout") == 2
+    with setting.client(window=1000) as client:  # no window
+        client.send(client.head(1, get()))
+        assert client.answer(1).reset == CANCEL
+    assert setting.proxy.metric("skystitch_responses_cut_total", reason="write_timeout") == 1
+    with setting.client() as client:  # nothing at all
+        client.until_closed()
+        assert [goaway.error_code for goaway in client.goaways] == [NO_ERROR]
+
+
+def test_client_that_reads_nothing(stage: Stage) -> None:
+    """Its windows are open, its socket is full."""
+    size = 32 * MIB
+    origin = Origin(stage, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+    setting = Setting(stage, origin.address, config={"timeouts": {"write": "300ms"}})
+    with setting.client(window=(1 << 31) - 1 - 65535) as client:
+        client.send(client.head(1, get()))
+        until(lambda: setting.proxy.metric("skystitch_responses_cut_total", reason="write_timeout") == 1, "the cut")
+        client.until_closed()
+        assert len(client.answers[1].body) < size

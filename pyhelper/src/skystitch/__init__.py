@@ -4,22 +4,28 @@
     from skystitch import agent
     agent.start()
 
-The rest is for apps that want to say more of themselves, see api.
+The rest is for apps that want to say more of themselves, see api: it is loaded when it is used.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from skystitch._version import __version__
-from skystitch.api import (
-    add_error,
-    add_log,
-    current_trace_id,
-    get_correlation,
-    ignore,
-    runnable,
-    set_correlation,
-    set_tag,
-    span,
-    trace,
-)
+
+if TYPE_CHECKING:
+    from skystitch.api import (
+        add_error,
+        add_log,
+        current_trace_id,
+        get_correlation,
+        ignore,
+        runnable,
+        set_correlation,
+        set_tag,
+        span,
+        trace,
+    )
 
 __all__ = [
     "__version__",
@@ -34,3 +40,11 @@ __all__ = [
     "span",
     "trace",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from skystitch import api
+
+    return getattr(api, name)

@@ -28,6 +28,7 @@
 #include "proxy/limit/rate_limit.h"
 #include "proxy/limit/shared_limits.h"
 #include "proxy/operation/notify.h"
+#include "proxy/operation/privileges.h"
 #include "proxy/process/instance_event.h"
 #include "proxy/route/route_rules.h"
 #include "proxy/trace/identity.h"
@@ -283,6 +284,7 @@ int sky_server_check(const struct sky_config *config)
     bool sound = sky_listener_set_check(config) == 0;
     for (size_t i = 0; i < config->upstream_count; ++i)
         sound &= sky_back_tls_check(&config->upstreams[i]);
+    sound &= sky_privileges_check(config);
     return sound ? 0 : 2;
 }
 
@@ -394,6 +396,7 @@ static int run(struct sky_server *server, int signal_fd)
     int status = 1;
     if (open_loop(server, signal_fd) == 0 &&
         sky_listener_set_open(&server->listeners, server->config, NULL) == 0 &&
+        sky_privileges_drop(server->config) == 0 &&
         sky_access_log_open(&server->access_log, server->config) == 0 &&
         sky_shared_limits_make(server) == 0 && make_workers(server) == 0 &&
         start_threads(server) == 0) {

@@ -202,8 +202,9 @@ struct sky_config {
     struct sky_strings error_pages; /* "502=/srv/502.html" */
     struct sky_error_page *pages;   /* what they hold; NULL: none */
     enum sky_unknown_host unknown_host;
-    uint32_t workers;  /* resolved, >= 1 */
-    bool workers_auto; /* it was left to the machine */
+    char *user, *group; /* empty: as started */
+    uint32_t workers;   /* resolved, >= 1 */
+    bool workers_auto;  /* it was left to the machine */
     struct sky_admin_config admin;
     struct {
         enum sky_log_level level;

@@ -210,9 +210,10 @@ class Skystitch(Process):
 
 
 def run(
-    *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 20.0
+    *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 20.0, uid: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the executable to its end, in an environment without any setting of its own."""
+    """Runs the executable to its end, in an environment without any setting of its own; as another
+    user, if one is given."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("SW_", "SKYSTITCH_"))}
     started = time.monotonic()
     done = subprocess.run(
@@ -222,6 +223,7 @@ def run(
         capture_output=True,
         text=True,
         timeout=timeout,
+        user=uid,
     )
     assert not REPORT.search(done.stderr), done.stderr
     assert time.monotonic() - started < timeout

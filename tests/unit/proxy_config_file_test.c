@@ -60,7 +60,7 @@ static const struct mistake {
     {"- a\n",
      "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
      "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
-     "workers, admin, log\n"},
+     "user, group, workers, admin, log\n"},
     {"workers: [1]\n",
      "shop.yaml:1:10: workers: is a list; accepted: auto or a number, 1 to 1024\n"},
     {"workers: {a: 1}\n",

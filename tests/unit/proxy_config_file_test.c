@@ -27,17 +27,13 @@ static const struct mistake {
      "shop.yaml:1:1: repoter: unknown option; accepted: listen, upstreams, routes, agent, "
      "reporter, "
      "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
-     "workers, "
-     "admin, log; did "
-     "you mean "
+     "user, group, workers, admin, log; did you mean "
      "reporter?\n"},
     {"\n\nservice: shop\n",
      "shop.yaml:3:1: service: unknown option; accepted: listen, upstreams, routes, agent, "
      "reporter, "
      "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
-     "workers, "
-     "admin, log; did "
-     "you mean "
+     "user, group, workers, admin, log; did you mean "
      "agent.service?\n"},
     {"log: {colour: red}\n",
      "shop.yaml:1:7: log.colour: unknown option; accepted: level, access, format, access_buffer\n"},

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peers' configurations: one worker each, connections to the origin kept, no log, nothing added.
 
-{port}, {origin} and {directory} stand for the port to listen on, the origin's, and a folder for pid files.
+{port}, {origin} and {directory} stand for the port to listen on, the origin's, and a folder for pid files. What
+ends in _MORE is for the rows beyond the plain one: TLS on the port {tls}, /unix/ and /static/.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ worker_processes 1;
 pid {directory}/nginx.pid;
 error_log stderr;
 daemon off;
-events {{ worker_connections 8192; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
     upstream origin {{
         server 127.0.0.1:{origin};
-        keepalive 64;
+        keepalive 1024;
         keepalive_requests 1000000000;
     }}
     server {{
@@ -32,8 +33,34 @@ http {{
             proxy_http_version 1.1;
             proxy_set_header Connection "";
         }}
+        {more}
     }}
 }}
+"""
+
+# TLS and sendfile as Debian's nginx.conf has them.
+NGINX_MORE = """
+        listen 127.0.0.1:{tls} ssl http2;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        client_max_body_size 0;
+        client_body_temp_path {directory}/nginx-body;
+        location /unix/ {{
+            proxy_pass http://unix_origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+        location /static/ {{
+            root {directory};
+            sendfile on;
+            tcp_nopush on;
+        }}
+    }}
+    upstream unix_origin {{
+        server unix:{unix};
+        keepalive 1024;
+        keepalive_requests 1000000000;
 """
 
 HAPROXY = """
@@ -48,19 +75,42 @@ defaults
 frontend front
     bind 127.0.0.1:{port}
     default_backend origin
+{more}
 backend origin
     server origin 127.0.0.1:{origin}
 """
 
+HAPROXY_MORE = """
+    bind 127.0.0.1:{tls} ssl crt {bundle} alpn h2,http/1.1
+    use_backend unix_origin if {{ path_beg /unix/ }}
+backend unix_origin
+    server origin unix@{unix}
+"""
+
 H2O = """
 num-threads: 1
+max-connections: {connections}
 listen: {{host: 127.0.0.1, port: {port}}}
+{more_listen}
 hosts:
   default:
     paths:
       /:
         proxy.reverse.url: "http://127.0.0.1:{origin}/"
         proxy.timeout.keepalive: 2000
+{more_paths}
+"""
+
+H2O_MORE_LISTEN = """
+listen: {{host: 127.0.0.1, port: {tls}, ssl: {{certificate-file: "{certificate}", key-file: "{key}"}}}}
+"""
+
+H2O_MORE_PATHS = """
+      /unix/:
+        proxy.reverse.url: "http://[unix:{unix}]/unix/"
+        proxy.timeout.keepalive: 2000
+      /static/:
+        file.dir: "{directory}/static"
 """
 
 

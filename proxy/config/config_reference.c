@@ -95,8 +95,8 @@ static void write_metrics(FILE *out)
 void sky_config_write_reference(FILE *out)
 {
     static const char *const *const sections[] = {
-        sky_reference_upstreams,   sky_reference_tls,        sky_reference_routes,
-        sky_reference_environment, sky_reference_access_log, sky_reference_spool,
+        sky_reference_environment, sky_reference_upstreams,  sky_reference_tls,
+        sky_reference_routes,      sky_reference_access_log, sky_reference_spool,
         sky_reference_admin,
     };
     write_text(sky_reference_head, out);

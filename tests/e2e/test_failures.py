@@ -78,6 +78,8 @@ def test_nobody_listens(stage: Stage, collector: Collector, kind: str) -> None:
     assert "application" in response.text
     assert upstream not in response.text, "the error page shows an inner address"
     check_failed(collector.one(), 502, {"tcp": "connection refused", "unix": "socket file missing"}[kind])
+    reason = {"tcp": "refused", "unix": "no_socket"}[kind]
+    assert proxy.metric("skystitch_failures_total", reason=reason) == 1
 
 
 def test_a_dead_socket_file(stage: Stage, collector: Collector) -> None:

@@ -66,9 +66,10 @@ def files(module_stage: Stage) -> Files:
 
 
 def test_a_file(files: Files) -> None:
-    asked = len(files.origin.exchanges)
+    asked, answered = len(files.origin.exchanges), files.proxy.metric("skystitch_static_answers_total")
     answer = files.proxy.get("/static/app.css", headers={"Accept-Encoding": "identity"})
     assert (answer.status_code, answer.content) == (200, CSS)
+    assert files.proxy.metric("skystitch_static_answers_total") == answered + 1
     assert answer.headers["Content-Type"] == "text/css"
     assert answer.headers["Content-Length"] == str(len(CSS))
     assert answer.headers["Last-Modified"] == "Tue, 14 Nov 2023 22:13:20 GMT"
@@ -150,7 +151,9 @@ def test_directories(files: Files) -> None:
         assert answer.headers["Location"] == "/evil.test/../../static/docs/"
         client.send(b"GET /\\evil.test/../static/docs HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.head().headers["Location"] == "/evil.test/../static/docs/", "browsers read it as //"
+    missed = files.proxy.metric("skystitch_failures_total", reason="no_file")
     assert files.proxy.get("/static/").status_code == 404
+    assert files.proxy.metric("skystitch_failures_total", reason="no_file") == missed + 1
 
 
 NEVER = [
@@ -185,8 +188,10 @@ def test_a_link_inside(files: Files) -> None:
 
 
 def test_other_methods(files: Files) -> None:
+    refused = files.proxy.metric("skystitch_failures_total", reason="file_method")
     answer = files.proxy.request("POST", "/static/app.css", data=b"x")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert files.proxy.metric("skystitch_failures_total", reason="file_method") == refused + 1
     assert files.proxy.request("POST", "/media/app.css", data=b"x").text == "ok"
     assert files.origin.exchanges[-1].request_line == b"POST /media/app.css HTTP/1.1"
 

@@ -99,6 +99,7 @@ static void finish_with_page(struct sky_exchange *exchange, enum sky_failure fai
 {
     sky_exchange_move(exchange, SKY_EXCHANGE_FINISHED);
     exchange->failure = failure;
+    sky_turn_end(&exchange->turn); /* now: the client may take its time, the turn's event not */
     sky_error_page_send(exchange->req, failure, exchange->retry_after_s,
                         sky_exchange_page(exchange, sky_failure_info(failure)->status));
 }

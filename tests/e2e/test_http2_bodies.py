@@ -179,3 +179,30 @@ def test_streamed_body_too_large_or_too_slow(stage: Stage) -> None:
     assert uploads.refused("body_size") == 2
     assert uploads.refused("body_timeout") == 1
     uploads.release.set()
+
+
+def test_streamed_body_breaks_off_in_the_queue(stage: Stage) -> None:
+    """Neither a place that comes nor queue.timeout ends a request again whose page waits for the client."""
+    origin = Origin(stage, lambda _: threading.Event().wait(60) and None)
+    server = {"address": origin.address, "max_connections": 1}
+    setting = Setting(
+        stage,
+        "127.0.0.1:9",
+        config={
+            "upstreams": {"app": {"servers": [server], "queue": {"timeout": "300ms"}}},
+            "routes": [{"path": "/", "upstream": "app", "request_buffering": "off"}],
+            "limits": {"body": "1KiB"},
+        },
+    )
+    with setting.proxy.raw() as first, setting.client(window=0) as client:
+        first.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        until(lambda: origin.exchanges, "the app is busy")
+        client.send(client.head(1, get(method="POST"), end=False), client.head(3, get()))
+        until(lambda: setting.proxy.metric("skystitch_upstream_queue") == 2, "both wait")
+        client.send(client.data(1, b"x" * 1025))
+        client.until(lambda: 1 in client.answers and client.answers[1].heads, "the head of the page")
+        client.until(lambda: 3 in client.answers and client.answers[3].heads, "queue.timeout of the next request")
+        assert [client.answers[stream].status for stream in (1, 3)] == [413, 503]
+        client.send(WindowUpdateFrame(1, window_increment=65535))
+        assert client.answer(1).body
+    assert setting.proxy.metric("skystitch_failures_total", reason="queue_timeout") == 1

@@ -91,7 +91,7 @@ const struct sky_error_page *sky_exchange_page(const struct sky_exchange *exchan
     const struct sky_error_page *page =
         route != NULL ? sky_error_pages_find(route->rules->error_pages, status) : NULL;
 
-    return page != NULL ? page : sky_error_pages_find(exchange->worker->config->pages, status);
+    return page != NULL ? page : sky_error_pages_find(exchange->tenure->config->pages, status);
 }
 
 /* Nothing of an answer has been handed to h2o yet. */

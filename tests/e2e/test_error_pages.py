@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 
-from harness import Collector, Origin, Skystitch, Stage
+from hyperframe.frame import WindowUpdateFrame
+
+from harness import Collector, Exchange, FrameClient, Origin, Skystitch, Stage, free_port, until
+from harness.http2 import get
 from harness.skystitch import run
 
 NOTHING_LISTENS = "unix:/nonexistent/app.sock"
@@ -67,3 +72,32 @@ def test_a_file_that_is_not_there(stage: Stage) -> None:
     done = run("--check", "--config", str(config))
     assert done.returncode == 2
     assert "error_pages: names a file that cannot be opened" in done.stderr
+
+
+def test_a_page_outlives_its_configuration(stage: Stage) -> None:
+    """It waits for the client's window while reloads take its place."""
+    go = threading.Event()
+    path = page(stage, "502.txt", "sorry " * 1000)
+
+    def give_up(exchange: Exchange) -> None:
+        assert go.wait(20)
+        exchange.close()
+
+    origin, port = Origin(stage, give_up), free_port()
+    listen = [{"address": f"127.0.0.1:{port}", "h2c": True}]
+    proxy = Skystitch(stage, origin.address, port=port, config={"error_pages": [f"502={path}"], "listen": listen})
+
+    def reload() -> None:
+        done = proxy.metric("skystitch_reloads_total", result="done")
+        proxy.signal(signal.SIGHUP)
+        until(lambda: proxy.metric("skystitch_reloads_total", result="done") > done, "the reload")
+
+    with FrameClient(port, window=0) as client:
+        client.send(client.head(1, get(method="POST")))
+        until(lambda: origin.exchanges, "the app has the request")
+        reload()
+        go.set()
+        client.until(lambda: 1 in client.answers and client.answers[1].heads, "the head of the page")
+        reload()
+        client.send(WindowUpdateFrame(1, window_increment=65535))
+        assert client.answer(1).body == b"sorry " * 1000

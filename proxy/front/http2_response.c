@@ -189,8 +189,10 @@ static void send_head(struct sky_h2_stream *stream)
     fields[count++] = PAIR(":status", status, 3);
     h2o_get_timestamp(conn->super.ctx, &req->pool, &now);
     fields[count++] = PAIR("date", now.str->rfc1123, H2O_TIMESTR_RFC1123_LEN);
-    if (hsts != NULL)
-        fields[count++] = PAIR("strict-transport-security", hsts, strlen(hsts));
+    if (hsts != NULL) { /* a reload may free it before the frame is made */
+        h2o_iovec_t kept = h2o_strdup(&req->pool, hsts, SIZE_MAX);
+        fields[count++] = PAIR("strict-transport-security", kept.base, kept.len);
+    }
     for (size_t i = 0; i < req->res.headers.size; i++) {
         const h2o_header_t *field = &req->res.headers.entries[i];
         if (!is_left_out(stream, field))

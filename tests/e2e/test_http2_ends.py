@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 
-from harness import Collector, Exchange, Origin, Stage, until
+from harness import Collector, Exchange, FrameClient, Origin, Pki, Stage, until
 from harness.http2 import get
 from http2_setting import (
     CANCEL,
@@ -145,3 +146,39 @@ def test_client_that_reads_nothing(stage: Stage) -> None:
         until(lambda: setting.proxy.metric("skystitch_responses_cut_total", reason="write_timeout") == 1, "the cut")
         client.until_closed()
         assert len(client.answers[1].body) < size
+
+
+def test_fields_outlive_their_configuration(stage: Stage) -> None:
+    """An answer waits behind another one, which the client does not read, while reloads take place."""
+    go = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        if b"/slow" in exchange.request_line:
+            assert go.wait(20)
+            exchange.send(OK)
+        else:
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * MIB) + bytes(64 * MIB))
+
+    origin, pki = Origin(stage, script), Pki(stage.directory)
+    setting = Setting(stage, origin.address, pki.sign("server", "DNS:localhost"))
+    proxy = setting.proxy
+
+    def reload() -> None:
+        done = proxy.metric("skystitch_reloads_total", result="done")
+        proxy.signal(signal.SIGHUP)
+        until(lambda: proxy.metric("skystitch_reloads_total", result="done") > done, "the reload")
+
+    def answered() -> float:
+        return proxy.metric("skystitch_responses_total", **{"class": "2xx"})
+
+    config = json.loads(proxy.config_path.read_text())
+    config["listen"][1]["tls"]["hsts"] = "max-age=" + "1" * 100
+    proxy.config_path.write_text(json.dumps(config))
+    with FrameClient(setting.tls_port, tls=pki.context(), window=1 << 30) as client:
+        client.send(client.head(1, get("/slow")), client.head(3, get()))
+        until(lambda: answered() == 1 and len(origin.exchanges) == 2, "one answer has begun")
+        reload()
+        go.set()
+        until(lambda: answered() == 2, "the other one too")
+        reload()
+        assert client.answer(1).heads[-1]["strict-transport-security"].startswith("max-age=1")

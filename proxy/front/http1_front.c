@@ -129,6 +129,8 @@ void sky_front_accept_at(struct sky_front *front, h2o_socket_t *sock, struct sky
 
 void sky_front_drain(struct sky_front *front)
 {
+    if (front->draining) /* a stop after a drain */
+        return;
     front->draining = true;
     for (h2o_linklist_t *node = front->conns.next, *next; node != &front->conns; node = next) {
         struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, link, node);

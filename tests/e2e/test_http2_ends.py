@@ -182,3 +182,25 @@ def test_fields_outlive_their_configuration(stage: Stage) -> None:
         until(lambda: answered() == 2, "the other one too")
         reload()
         assert client.answer(1).heads[-1]["strict-transport-security"].startswith("max-age=1")
+
+
+def test_stop_while_it_drains(stage: Stage) -> None:
+    """Both say GOAWAY to a connection whose request runs; it is finished all the same."""
+    go = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        assert go.wait(20)
+        exchange.send(OK)
+
+    origin = Origin(stage, script)
+    setting = Setting(stage, origin.address, config={"timeouts": {"drain_delay": "0"}})
+    with setting.client() as client:
+        client.send(client.head(1, get()))
+        until(lambda: origin.exchanges, "the app has the request")
+        setting.proxy.admin("/drain", "POST", headers={"X-Skystitch": "1"})
+        client.until(lambda: bool(client.goaways), "GOAWAY")
+        setting.proxy.signal(signal.SIGTERM)
+        until(lambda: "stop: listeners close" in setting.proxy.log(), "the stop")
+        go.set()
+        assert client.answer(1).status == 200
+    assert setting.proxy.wait() == 0

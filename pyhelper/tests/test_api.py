@@ -16,7 +16,7 @@ import pytest
 import skystitch
 from calls import HANDLER, Origin, exit_span, expected
 from conftest import TRACE, Client, app_span, b64, log
-from skystitch.context import current, find_scope
+from skystitch.scope import current, find_scope
 
 requests = pytest.importorskip("requests")
 

@@ -21,7 +21,7 @@ from django.utils.decorators import sync_and_async_middleware  # noqa: E402
 import test_django  # noqa: E402  configures Django
 from asgi_client import AsgiClient  # noqa: E402
 from conftest import Proxy, app_span, log, message, timeless  # noqa: E402
-from skystitch.context import current, find_scope  # noqa: E402
+from skystitch.scope import current, find_scope  # noqa: E402
 
 HERE = __name__
 ENTRY_POINT = "django.core.handlers.base.BaseHandler.get_response_async"

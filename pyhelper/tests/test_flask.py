@@ -21,8 +21,9 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: E402
 
 from conftest import Client, app_span, log, message, timeless  # noqa: E402
-from skystitch.context import MARK, current, find_scope  # noqa: E402
+from skystitch.context import MARK  # noqa: E402
 from skystitch.plugins import sw_flask  # noqa: E402
+from skystitch.scope import current, find_scope  # noqa: E402
 
 HERE = __name__
 ENTRY_POINT = "flask.app.Flask.wsgi_app"

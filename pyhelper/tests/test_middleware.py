@@ -14,7 +14,7 @@ import pytest
 from asgi_client import AsgiClient
 from conftest import Client, Proxy, app_span, environ, log, message, serve, timeless
 from skystitch import asgi, wsgi
-from skystitch.context import current, find_scope
+from skystitch.scope import current, find_scope
 
 HERE = __name__
 PLAIN = [("Content-Type", "text/plain"), ("Content-Length", "5")]

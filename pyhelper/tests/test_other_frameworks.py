@@ -13,7 +13,7 @@ import pytest
 
 from asgi_client import AsgiClient
 from conftest import Client, Proxy, app_span, log, message, timeless
-from skystitch.context import current
+from skystitch.scope import current
 
 HERE = __name__
 

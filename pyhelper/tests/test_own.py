@@ -15,7 +15,7 @@ import skystitch
 from conftest import TRACE, Proxy, b64, sw8
 from skystitch import http_exits, own, spans, wire
 from skystitch.channel import losses
-from skystitch.context import find_scope
+from skystitch.scope import find_scope
 
 VECTORS = json.loads(
     (Path(__file__).parents[2] / "tests" / "vectors" / "stitch.json").read_text(encoding="utf-8")
@@ -207,7 +207,7 @@ def test_vectors(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     app = case["app"]
     own.configure("@skystitch-test", app.get("service", ""), app.get("instance", ""))
     sent: list[bytes] = []
-    monkeypatch.setattr("skystitch.context.send_standing", lambda _, message: sent.append(message))
+    monkeypatch.setattr("skystitch.outbox.send_standing", lambda _, message: sent.append(message))
     segment = own.Segment([wire.parse_sw8(value) for value in app.get("refs", ())])  # type: ignore[misc]
     segment._segment, segment._at = case["message"]["segment"], case["message"]["at"]
     if not app.get("refs"):

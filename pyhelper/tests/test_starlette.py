@@ -32,7 +32,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from asgi_client import AsgiAnswer, AsgiClient
 from conftest import Proxy, app_span, log, message, timeless
 from skystitch.channel import losses
-from skystitch.context import current
+from skystitch.scope import current
 
 HERE = __name__
 ENTRY_POINT = "starlette.applications.Starlette.__call__"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import SEGMENT, Client, Proxy, b64, environ, sw8
-from skystitch import context, errors, wire
+from skystitch import context, errors, outbox, wire
 from skystitch.channel import losses
 from skystitch.clock import to_wall
 
@@ -54,7 +54,7 @@ def test_vector(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch, proxy: Pr
     app = case["app"]
     clock = Clock(monkeypatch, case["t0"])
     clock.now = app["begin"]
-    monkeypatch.setattr(context._Process, "token", case.get("token", ""))
+    monkeypatch.setattr(outbox.Outbox, "token", case.get("token", ""))
     monkeypatch.setattr(Replay, "component", app["component"])
     field = case["request"]["sw8-stitch"].replace("@skystitch-test", proxy.channel)
     request = environ(headers={"sw8": sw8(), "sw8-stitch": field})

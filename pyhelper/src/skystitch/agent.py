@@ -13,7 +13,7 @@ import importlib
 import logging
 from typing import Any
 
-from skystitch import capture, context, exits, log, logs, own, process, upstream_agent
+from skystitch import capture, exits, log, logs, outbox, own, process, upstream_agent
 from skystitch.config import Config
 from skystitch.hooks import ImportHook
 from skystitch.patches import NotAvailable
@@ -42,7 +42,7 @@ def start() -> None:
         config = Config()
         if config.log_level != logging.NOTSET:
             log.logger.setLevel(config.log_level)
-        context.configure(config)
+        outbox.configure(config)
         capture.configure(config)
         exits.Ignored.http_methods = config.ignored_methods
         exits.Ignored.grpc_methods = config.ignored_grpc_methods
@@ -67,7 +67,7 @@ def stop() -> None:
     _installed.clear()
     process.stop()
     logs.stop()
-    context.close()
+    outbox.close()
     log.forget()
     _started = False
 

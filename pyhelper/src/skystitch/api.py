@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Callable, TypeVar, overload
 
 from skystitch import errors, log, spans, wire
-from skystitch.context import Recorder, Scope, current, find_scope
+from skystitch.scope import Recorder, Scope, current, find_scope
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -18,8 +18,10 @@ from time import perf_counter_ns
 from typing import Any, Callable, ClassVar, Protocol
 
 from skystitch import errors, log, wire
-from skystitch.context import FIELD, MARK, Environ, Recording, count_lost, current
+from skystitch.context import FIELD, MARK, Environ, Recording
 from skystitch.foreign import PYTHON, ForeignRoutes
+from skystitch.outbox import count_lost
+from skystitch.scope import current
 
 AsgiScope = dict[str, Any]
 Message = dict[str, Any]

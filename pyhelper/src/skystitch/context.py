@@ -16,16 +16,11 @@ from collections.abc import Iterable, Iterator
 from time import perf_counter_ns, time_ns
 from typing import Any, Callable
 
-from skystitch import errors, log, token, wire
-from skystitch.channel import FOREIGN, SENT, Channels, losses
+from skystitch import errors, log, outbox, token, wire
+from skystitch.channel import FOREIGN, SENT, losses
 from skystitch.clock import to_wall
-from skystitch.config import Config
-from skystitch.scope import ENTRY_SPAN as ENTRY_SPAN
-from skystitch.scope import Recorder as Recorder
-from skystitch.scope import Scope as Scope
-from skystitch.scope import current as current
-from skystitch.scope import find_scope as find_scope
-from skystitch.scope import finders as finders
+from skystitch.outbox import Outbox
+from skystitch.scope import ENTRY_SPAN, Recorder
 
 #: The request's sw8-stitch in a WSGI environ.
 FIELD = "HTTP_SW8_STITCH"
@@ -51,29 +46,6 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Headers = list[tuple[str, str]]
 WsgiApp = Callable[[Any, Environ, StartResponse], Iterable[bytes]]
-
-
-#: Called with a request's sw8-stitch, once a second at most, after the answer is known: for what
-#: the process says of itself.
-beats: list[Callable[[str], None]] = []
-
-
-class _Process:
-    """What agent.start() has configured for all recordings."""
-
-    channels = Channels()
-    token = ""
-
-
-def configure(config: Config) -> None:
-    _Process.channels.close()
-    _Process.channels = Channels(config.channel_directory, config.proxy_uids)
-    _Process.token = config.token
-
-
-def close() -> None:
-    """Closes the connections to proxies."""
-    _Process.channels.close()
 
 
 class Recording(Recorder):
@@ -163,7 +135,7 @@ class Recording(Recorder):
             self._noted = True
             route = self._route = self.route("")
             message = wire.opening(wire.head(sw8.segment, self.component, route))
-            if _Process.channels.send(self._channel(), message) == SENT:
+            if Outbox.channels.send(self._channel(), message) == SENT:
                 self._opened = 1
         except Exception:
             log.internal_error("take_over")
@@ -199,7 +171,7 @@ class Recording(Recorder):
         if self._ignored:
             return ENTRY_SPAN
         if self._is_over():
-            count_lost()
+            outbox.count_lost()
             return ENTRY_SPAN
         if self._spans is None:
             self._noted = True
@@ -207,13 +179,13 @@ class Recording(Recorder):
             self._ids = itertools.count(APP_SPAN + 1)
         span = next(self._ids)
         if span > _MAX_SPANS:
-            count_lost()
+            outbox.count_lost()
             return ENTRY_SPAN
         return span
 
     def add_span(self, span: wire.Span) -> None:
         if self._spans is None or self._is_over():
-            count_lost()
+            outbox.count_lost()
         else:
             self._spans.append(span)
 
@@ -255,7 +227,7 @@ class Recording(Recorder):
     def _is_open(self) -> bool:
         """Whether what the app says of its span still reaches the proxy; notes that it does."""
         if self._is_over():
-            count_lost()
+            outbox.count_lost()
             return False
         self._noted = True
         return True
@@ -292,7 +264,7 @@ class Recording(Recorder):
         """The app raised instead of answering, or after it: the server answers by itself."""
         try:
             if self._parts:
-                count_lost()  # the closing message has gone
+                outbox.count_lost()  # the closing message has gone
                 return
             if self._route is None:
                 self._route = self.route_of_failure()
@@ -332,7 +304,7 @@ class Recording(Recorder):
         # What travels in the header does so now or never.
         more, data = (self._announce(), "") if announced else self._close(self._status, route)
         if losses:
-            more = f"{more}!{_Process.channels.take_losses()}"
+            more = f"{more}!{Outbox.channels.take_losses()}"
         duration = (perf_counter_ns() - self._clock) // 1000
         answer = wire.answer(self.component, self._began(), duration, more, route)
         self._headers = [("sw8-stitch", answer)]
@@ -373,13 +345,13 @@ class Recording(Recorder):
         head = wire.head(segment, self.component, route, ignored=self._ignored)
         messages, dropped = wire.messages(head, spans, first=self._opened)
         if dropped:
-            count_lost(dropped)
+            outbox.count_lost(dropped)
         for message in messages:
-            outcome = _Process.channels.send(self._channel(), message)
+            outcome = Outbox.channels.send(self._channel(), message)
             if outcome == FOREIGN:
                 if self._has_token():
                     return _BY_HEADER
-                count_lost()
+                outbox.count_lost()
                 return _NO_WAY
             if outcome == SENT:
                 self._parts += 1
@@ -389,7 +361,7 @@ class Recording(Recorder):
         head = wire.head(segment, self.component, route, ignored=self._ignored)
         messages, dropped = wire.messages(head, spans, wire.MAX_DATA_BYTES, max_parts=1)
         if dropped:
-            count_lost(dropped)
+            outbox.count_lost(dropped)
         return wire.base64_bytes(messages[0])
 
     def _app_span(
@@ -441,13 +413,13 @@ class Recording(Recorder):
             is_beat = now > to_wall.valid_until
             to_wall.measure(now)
             if is_beat:
-                _beat(self._field)
+                outbox.beat(self._field)
             self._begin = max(0, (self._clock + to_wall.ns) // 1000 - t0)
         return self._begin
 
     def _find_way(self) -> int:
         if self._way is None:
-            if _Process.channels.leads_somewhere(self._channel()):
+            if Outbox.channels.leads_somewhere(self._channel()):
                 self._way = _BY_CHANNEL
             else:
                 self._way = _BY_HEADER if self._has_token() else _NO_WAY
@@ -455,41 +427,10 @@ class Recording(Recorder):
 
     def _has_token(self) -> bool:
         request, sw8 = self._read_field(), self.sw8()
-        if not _Process.token or request is None or sw8 is None:
+        if not Outbox.token or request is None or sw8 is None:
             return False
         now = time_ns() // 1000
-        return token.is_genuine(_Process.token, sw8.segment, request.t0, request.mac, now)
-
-
-def send_standing(address: str, message: bytes) -> None:
-    """Sends what belongs to no request."""
-    channels = _Process.channels
-    found = channels.standing(address)
-    if found is None or channels.send(found, message) == FOREIGN:
-        count_lost()
-
-
-def send_word(channel: str, message: bytes) -> int:
-    """Sends what the process says of itself. What is lost of it is no loss of a segment."""
-    return _Process.channels.try_send(channel, message)
-
-
-def standing_channel(setting: str) -> str:
-    """The channel for what belongs to no request; empty when there is none."""
-    return (setting and _Process.channels.standing(setting)) or ""
-
-
-def _beat(field: str) -> None:
-    for beat in beats:
-        try:
-            beat(field)
-        except Exception:
-            log.internal_error("what the process says of itself")
-
-
-def count_lost(count: int = 1) -> None:
-    """Something of a segment came too late, or found no room: the next answer says so."""
-    _Process.channels.count_lost(count)
+        return token.is_genuine(Outbox.token, sw8.segment, request.t0, request.mac, now)
 
 
 def plain_answer(field: str, clock: int, route: wire.Route) -> str:
@@ -498,7 +439,7 @@ def plain_answer(field: str, clock: int, route: wire.Route) -> str:
     now = perf_counter_ns()
     if now > to_wall.valid_until:
         to_wall.measure(now)
-        _beat(field)
+        outbox.beat(field)
     try:
         version, _, t0, _ = field.split(";", 3)
         begin = (clock + to_wall.ns) // 1000 - int(t0)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from skystitch import errors, log, wire
-from skystitch.context import ENTRY_SPAN, Recorder, Scope, current
+from skystitch.scope import ENTRY_SPAN, Recorder, Scope, current
 from skystitch.spans import OpenSpan, place
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skystitch import exits, log, wire
-from skystitch.context import ENTRY_SPAN, Recorder, Scope, current
+from skystitch.scope import ENTRY_SPAN, Recorder, Scope, current
 from skystitch.spans import place
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}

@@ -22,10 +22,10 @@ from collections.abc import MutableMapping
 from time import perf_counter
 from typing import Any, ClassVar
 
-from skystitch import context, errors, log, process, wire
+from skystitch import errors, log, outbox, process, wire
 from skystitch.channel import SENT
 from skystitch.config import Config
-from skystitch.context import Recorder, Scope, find_scope
+from skystitch.scope import Recorder, Scope, find_scope
 
 #: What stands for the id of a trace where there is none, as the SkyWalking agents write it.
 NO_TRACE = "N/A"
@@ -91,8 +91,8 @@ def configure(config: Config) -> None:
     _State.tokens = float(_BURST)
     _State.lost = 0
     _State.waiting.clear()
-    if _beat not in context.beats:
-        context.beats.append(_beat)
+    if _beat not in outbox.beats:
+        outbox.beats.append(_beat)
 
 
 def _formatter(layout: str) -> logging.Formatter:
@@ -119,8 +119,8 @@ def ignores_filters() -> bool:
 
 
 def stop() -> None:
-    if _beat in context.beats:
-        context.beats.remove(_beat)
+    if _beat in outbox.beats:
+        outbox.beats.remove(_beat)
     _State.waiting.clear()
 
 
@@ -230,7 +230,7 @@ def _take_token() -> bool:
 
 
 def _send(entry: Entry) -> None:
-    channel = _State.channel or context.standing_channel(_Options.channel)
+    channel = _State.channel or outbox.standing_channel(_Options.channel)
     if not channel:
         if len(_State.waiting) == _MAX_WAITING:
             _State.lost += 1
@@ -240,7 +240,7 @@ def _send(entry: Entry) -> None:
     lost, _State.lost = _State.lost, 0
     if lost:
         word["lost_logs"] = lost
-    if context.send_word(channel, wire.word(process.name(), word)) != SENT:
+    if outbox.send_word(channel, wire.word(process.name(), word)) != SENT:
         _State.lost += lost + 1
 
 

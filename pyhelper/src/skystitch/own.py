@@ -13,8 +13,8 @@ import uuid
 from time import perf_counter_ns, time_ns
 from typing import Any
 
-from skystitch import context, wire
-from skystitch.context import ENTRY_SPAN, Recorder, Scope
+from skystitch import outbox, wire
+from skystitch.scope import ENTRY_SPAN, Recorder, Scope
 
 #: A segment's first span. On the wire to SkyWalking it becomes 0, as all ids one less.
 ROOT = 1
@@ -69,12 +69,12 @@ class Segment(Recorder):
         span = next(self._ids)
         if span <= _MAX_SPANS:
             return span
-        context.count_lost()
+        outbox.count_lost()
         return ENTRY_SPAN
 
     def add_span(self, span: wire.Span) -> None:
         if self._over:
-            context.count_lost()
+            outbox.count_lost()
             return
         if span["id"] != ROOT:
             self._spans.append(span)
@@ -129,8 +129,8 @@ class Segment(Recorder):
             head["instance"] = _Options.instance
         messages, dropped = wire.messages(head, spans, max_parts=1)
         if dropped:
-            context.count_lost(dropped)
-        context.send_standing(_Options.channel, messages[0])
+            outbox.count_lost(dropped)
+        outbox.send_standing(_Options.channel, messages[0])
 
 
 def is_wanted() -> bool:

@@ -17,9 +17,10 @@ from time import perf_counter_ns, process_time_ns
 from types import ModuleType
 from typing import Any, ClassVar
 
-from skystitch import context, log, wire
+from skystitch import log, outbox, wire
 from skystitch._version import __version__
 from skystitch.channel import SENT
+from skystitch.scope import ENTRY_SPAN, find_scope
 
 #: Letters among the flags of a request's sw8-stitch: what the proxy takes of processes.
 PROPERTIES, METERS, LOGS = "p", "m", "l"
@@ -73,13 +74,13 @@ def configure(meter_period_s: int) -> None:
     """meter_period_s: 0 for no meters."""
     _State.period_ns = meter_period_s * 1_000_000_000
     _State.pid = 0
-    if beat not in context.beats:
-        context.beats.append(beat)
+    if beat not in outbox.beats:
+        outbox.beats.append(beat)
 
 
 def stop() -> None:
-    if beat in context.beats:
-        context.beats.remove(beat)
+    if beat in outbox.beats:
+        outbox.beats.remove(beat)
     if _on_collection in gc.callbacks:
         gc.callbacks.remove(_on_collection)
 
@@ -119,15 +120,15 @@ def beat(field: str) -> None:
     segment = _open_segment()
     if segment:
         word["request"] = segment
-    if context.send_word(channel, wire.word(process, word)) != SENT:
+    if outbox.send_word(channel, wire.word(process, word)) != SENT:
         _State.told.discard(channel)
 
 
 def _open_segment() -> str:
     """The request that is being answered: who knows its id is the app that the proxy has asked."""
-    scope = context.find_scope()
+    scope = find_scope()
     found = scope.below() if scope is not None else None
-    return found[0].names(context.ENTRY_SPAN)[1] if found is not None else ""
+    return found[0].names(ENTRY_SPAN)[1] if found is not None else ""
 
 
 def meters() -> dict[str, Any]:

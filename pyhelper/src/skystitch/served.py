@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from skystitch import log
-from skystitch.context import FIELD, Environ, Recording, current
+from skystitch.context import FIELD, Environ, Recording
+from skystitch.scope import current
 
 SWITCHED = 101
 

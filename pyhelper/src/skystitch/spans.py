@@ -7,7 +7,7 @@ from contextvars import Token
 from typing import Any
 
 from skystitch import errors, log, own, wire
-from skystitch.context import ENTRY_SPAN, Recorder, Scope, current, find_scope
+from skystitch.scope import ENTRY_SPAN, Recorder, Scope, current, find_scope
 
 _MAX_TAGS = 60
 _MAX_LOGS = 30

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Callable
 
 from skystitch import errors
-from skystitch.context import Recording, current
+from skystitch.context import Recording
+from skystitch.scope import current
 
 
 class Stream:

@@ -13,17 +13,9 @@ from time import perf_counter_ns
 from typing import Any, Callable
 
 from skystitch import errors, log, wire
-from skystitch.context import (
-    FIELD,
-    MARK,
-    Environ,
-    Headers,
-    Recording,
-    StartResponse,
-    WsgiApp,
-    current,
-)
+from skystitch.context import FIELD, MARK, Environ, Headers, Recording, StartResponse, WsgiApp
 from skystitch.foreign import PYTHON, ForeignRoutes
+from skystitch.scope import current
 from skystitch.stream import Stream
 
 _SERVER_ERROR = "5"

@@ -97,8 +97,8 @@ def before_django_client(channel: str) -> None:
     """Django's test client calls the inner handler: the recording is made as WSGIHandler's is."""
     from django.test.client import ClientHandler
 
-    from skystitch.context import current
     from skystitch.plugins.sw_django import DjangoRecording
+    from skystitch.scope import current
 
     def make(original: Any) -> Any:
         def call(handler: Any, environ: Any) -> Any:

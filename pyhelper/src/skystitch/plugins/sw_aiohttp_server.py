@@ -13,9 +13,10 @@ from time import perf_counter_ns
 from typing import Any, Callable
 
 from skystitch import errors, log, wire
-from skystitch.context import FIELD, current
+from skystitch.context import FIELD
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
+from skystitch.scope import current
 from skystitch.served import ServedRecording, read_environ
 
 COMPONENT = 7008

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from skystitch import errors, log, wire
-from skystitch.context import current
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
+from skystitch.scope import current
 from skystitch.wsgi import WsgiRecording, wrap_app
 
 COMPONENT = 7015

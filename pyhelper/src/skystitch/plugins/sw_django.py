@@ -16,18 +16,11 @@ from typing import Any, Callable
 
 from skystitch import errors, log, wire
 from skystitch.asgi import AsgiRecording, wrap_app
-from skystitch.context import (
-    FIELD,
-    MARK,
-    Environ,
-    Recording,
-    StartResponse,
-    WsgiApp,
-    current,
-)
+from skystitch.context import FIELD, MARK, Environ, Recording, StartResponse, WsgiApp
 from skystitch.django_route import readable
 from skystitch.patches import NotAvailable, Patches, require
 from skystitch.routes import RouteCache
+from skystitch.scope import current
 from skystitch.stream import Stream
 
 COMPONENT = 7004

@@ -14,9 +14,9 @@ from typing import Any, Callable
 from skystitch import log, wire
 from skystitch.asgi import AsgiRecording
 from skystitch.asgi import wrap_app as wrap_asgi_app
-from skystitch.context import current
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
+from skystitch.scope import current
 from skystitch.wsgi import WsgiRecording, wrap_app
 
 COMPONENT = 7012

@@ -16,9 +16,10 @@ from typing import Any, Callable
 
 from skystitch import log, wire
 from skystitch.asgi import AsgiRecording, AsgiScope, Receive, Send, wrap_app
-from skystitch.context import MARK, Environ, current
+from skystitch.context import MARK, Environ
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
+from skystitch.scope import current
 
 COMPONENT = 7014
 

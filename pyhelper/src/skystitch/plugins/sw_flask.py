@@ -15,21 +15,10 @@ from typing import Any, Callable
 
 from skystitch import errors, log, wire
 from skystitch.channel import losses
-from skystitch.context import (
-    FIELD,
-    MARK,
-    Environ,
-    Recording,
-    Scope,
-    StartResponse,
-    WsgiApp,
-    current,
-    find_scope,
-    finders,
-    plain_answer,
-)
+from skystitch.context import FIELD, MARK, Environ, Recording, StartResponse, WsgiApp, plain_answer
 from skystitch.patches import NotAvailable, Patches, require
 from skystitch.routes import RouteCache
+from skystitch.scope import Scope, current, find_scope, finders
 from skystitch.stream import Stream
 
 COMPONENT = 7001

@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from skystitch import errors
-from skystitch.context import Recording, find_scope
+from skystitch.context import Recording
 from skystitch.patches import Patches, require
+from skystitch.scope import find_scope
 
 _patches = Patches()
 

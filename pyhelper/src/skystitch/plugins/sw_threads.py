@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from skystitch import api, errors
-from skystitch.context import find_scope
 from skystitch.patches import Patches, require
+from skystitch.scope import find_scope
 
 _patches = Patches()
 

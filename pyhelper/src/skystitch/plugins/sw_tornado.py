@@ -12,10 +12,11 @@ from time import perf_counter_ns
 from typing import Any, Callable
 
 from skystitch import errors, log, wire
-from skystitch.context import FIELD, current
+from skystitch.context import FIELD
 from skystitch.django_route import readable
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
+from skystitch.scope import current
 from skystitch.served import SWITCHED, ServedRecording, read_environ
 
 COMPONENT = 7005

@@ -105,6 +105,7 @@ void sky_conn_close(struct sky_conn *conn)
     dispose_request(conn);
     free(conn->greeting);
     h2o_socket_close(conn->sock);
+    SSL_CTX_free(conn->shaking);
     sky_door_release(conn->door);
     h2o_linklist_unlink(&conn->link);
     atomic_fetch_sub_explicit(&conn->front->conn_count, 1, memory_order_relaxed);

@@ -106,6 +106,7 @@ struct sky_conn {
     const struct sky_conn_io *io;
     struct sky_door *door;            /* held; NULL: of no interest */
     SSL *ssl;                         /* the socket's; NULL: plain, or no ClientHello yet */
+    SSL_CTX *shaking;                 /* held: libh2o makes its SSL of it with the first bytes */
     h2o_linklist_t link;              /* of front->conns */
     h2o_timeout_entry_t timer;        /* the state's, on one of the front's lists */
     h2o_timeout_entry_t stream_timer; /* the client is waited for, of stream; or is watched */

@@ -199,6 +199,8 @@ static void on_handshake(h2o_socket_t *sock, const char *err)
         return;
     }
     sky_conn_count(conn, SKY_COUNT_tls_handshakes);
+    SSL_CTX_free(conn->shaking); /* the SSL holds it */
+    conn->shaking = NULL;
     BIO *both = SSL_get_wbio(conn->ssl);
     BIO_up_ref(both);
     SSL_set0_rbio(conn->ssl, both);
@@ -210,6 +212,8 @@ static void on_handshake(h2o_socket_t *sock, const char *err)
 void sky_conn_shake_hands(struct sky_conn *conn, SSL_CTX *ctx)
 {
     conn->state = SKY_CONN_HANDSHAKE;
+    SSL_CTX_up_ref(ctx);
+    conn->shaking = ctx;
     sky_conn_set_timer(conn, &conn->front->handshake_timeout, on_handshake_timeout);
     h2o_socket_ssl_handshake(conn->sock, ctx, NULL, on_handshake);
 }

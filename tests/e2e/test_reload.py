@@ -209,6 +209,19 @@ def test_certificates_and_tls(stage: Stage) -> None:
     assert name_of(connect(port, pki.context())) == "second"
 
 
+def test_a_client_that_begins_tls_after_a_reload(stage: Stage) -> None:
+    """It was accepted with the certificate of before, and gets it, however late its ClientHello is."""
+    pki, port = Pki(stage.directory), free_port()
+    listen = [{"address": f"127.0.0.1:{port}", "tls": pki.sign("server", "DNS:localhost").config()}]
+    proxy = Skystitch(stage, Origin(stage).address, config={"listen": listen})
+    with socket.create_connection(("127.0.0.1", port), 10) as late, socket.create_connection(("127.0.0.1", port), 10):
+        until(lambda: proxy.metric("skystitch_connections_total") == 2, "both are accepted")
+        for _ in range(2):
+            reload(proxy)
+        with pki.context().wrap_socket(late, server_hostname="localhost") as client:
+            assert b" 200 OK" in exchange(client)
+
+
 def connect(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
     return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 10), server_hostname="localhost")
 

@@ -5,19 +5,10 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "proxy/http/field_text.h"
+
 /* Elements of a Forwarded list that are looked at: the last ones. */
 #define ELEMENTS_MAX 32
-
-static struct sky_text trim(struct sky_text text)
-{
-    while (text.len != 0 && (text.base[0] == ' ' || text.base[0] == '\t')) {
-        text.base++;
-        text.len--;
-    }
-    while (text.len != 0 && (text.base[text.len - 1] == ' ' || text.base[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
 
 static bool is_port(struct sky_text text)
 {
@@ -91,7 +82,7 @@ bool sky_client_walk(struct sky_text list, const struct sky_trust *trust,
         size_t begin = list.len;
         while (begin != 0 && list.base[begin - 1] != ',')
             --begin;
-        struct sky_text node = trim(sky_text(list.base + begin, list.len - begin));
+        struct sky_text node = sky_field_trim(sky_text(list.base + begin, list.len - begin));
         /* RFC 9110, 5.6.1.2: empty elements count for nothing */
         if (node.len != 0 && !step(node, trust, client))
             return false;
@@ -125,7 +116,7 @@ static struct sky_text cut(struct sky_text *rest, char mark)
 static struct sky_text for_of(struct sky_text element)
 {
     while (element.len != 0) {
-        struct sky_text pair = trim(cut(&element, ';'));
+        struct sky_text pair = sky_field_trim(cut(&element, ';'));
         if (pair.len < 4 || !sky_text_equal_nocase(sky_text(pair.base, 4), SKY_TEXT("for=")))
             continue;
         struct sky_text value = sky_text(pair.base + 4, pair.len - 4);
@@ -143,7 +134,7 @@ bool sky_client_walk_forwarded(struct sky_text list, const struct sky_trust *tru
     size_t count = 0;
 
     while (list.len != 0) {
-        struct sky_text element = trim(cut(&list, ','));
+        struct sky_text element = sky_field_trim(cut(&list, ','));
         if (element.len != 0)
             elements[count++ % ELEMENTS_MAX] = element;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/back/http1_answer.h"
 
+#include "proxy/http/field_text.h"
 #include "proxy/http/http1_chars.h"
 
 #define LENGTH_MAX (INT64_MAX / 16) /* of a body: no sum of such sizes overflows */
@@ -19,17 +20,6 @@ static bool is_blank(char byte)
     return byte == ' ' || byte == '\t';
 }
 
-static struct sky_text trim(struct sky_text text)
-{
-    while (text.len != 0 && is_blank(text.base[0])) {
-        text.base++;
-        text.len--;
-    }
-    while (text.len != 0 && is_blank(text.base[text.len - 1]))
-        text.len--;
-    return text;
-}
-
 /* Cuts the next element off a comma-separated list; empty ones come out empty. */
 static bool next_element(struct sky_text *list, struct sky_text *element)
 {
@@ -37,7 +27,7 @@ static bool next_element(struct sky_text *list, struct sky_text *element)
         return false;
     const char *comma = memchr(list->base, ',', list->len);
     size_t len = comma != NULL ? (size_t)(comma - list->base) : list->len;
-    *element = trim(sky_text(list->base, len));
+    *element = sky_field_trim(sky_text(list->base, len));
     *list = comma != NULL ? sky_text(comma + 1, list->len - len - 1) : sky_text(NULL, 0);
     return true;
 }
@@ -177,7 +167,7 @@ static const char *read_field(struct sky_text line, struct sky_answer *answer,
         ++i;
     if (name.len == 0 || i == line.len || line.base[i] != ':')
         return "bad field name";
-    struct sky_text value = trim(sky_text(line.base + i + 1, line.len - i - 1));
+    struct sky_text value = sky_field_trim(sky_text(line.base + i + 1, line.len - i - 1));
     if (!is_value(value))
         return "bad field value";
     return take_field(name, value, answer, control);

@@ -7,6 +7,7 @@
  * own can say what was wrong. */
 #include "proxy/front/http1_head.h"
 
+#include "proxy/http/field_text.h"
 #include "proxy/http/http1_chars.h"
 
 static enum sky_head_result refuse(struct sky_head_scan *scan, enum sky_refusal refusal)
@@ -118,15 +119,6 @@ static bool all(struct sky_text text, enum sky_http1_class class)
         if (!sky_http1_is(text.base[i], class))
             return false;
     return true;
-}
-
-static struct sky_text trim(struct sky_text text)
-{
-    while (text.len != 0 && (text.base[0] == ' ' || text.base[0] == '\t'))
-        text = sky_text(text.base + 1, text.len - 1);
-    while (text.len != 0 && (text.base[text.len - 1] == ' ' || text.base[text.len - 1] == '\t'))
-        text.len--;
-    return text;
 }
 
 /* uri-host [ ":" port ] (RFC 9110, 7.2). */
@@ -270,7 +262,7 @@ static enum sky_refusal take_expect(struct sky_head *head, struct sky_text value
 static void take_connection(struct sky_head *head, struct sky_text value, struct seen *seen)
 {
     while (value.len != 0) {
-        struct sky_text option = trim(cut(&value, ','));
+        struct sky_text option = sky_field_trim(cut(&value, ','));
         if (sky_text_equal_nocase(option, SKY_TEXT("close")))
             seen->close = true;
         else if (sky_text_equal_nocase(option, SKY_TEXT("keep-alive")))
@@ -285,7 +277,7 @@ static void take_connection(struct sky_head *head, struct sky_text value, struct
 static bool is_upgrade(struct sky_text value)
 {
     while (value.len != 0) {
-        struct sky_text protocol = trim(cut(&value, ','));
+        struct sky_text protocol = sky_field_trim(cut(&value, ','));
         struct sky_text rest = protocol, name = cut(&rest, '/');
         if (name.len == 0 || !all(name, SKY_HTTP1_TOKEN) || !all(rest, SKY_HTTP1_TOKEN) ||
             sky_text_equal_nocase(name, SKY_TEXT("h2c")) ||
@@ -379,7 +371,7 @@ static enum sky_refusal parse_field(struct sky_text line, struct sky_head *head,
         head->dropped_count++;
         return SKY_REFUSAL_none;
     }
-    field.value = trim(field.value);
+    field.value = sky_field_trim(field.value);
     return take_field(head, field, seen);
 }
 

@@ -1,31 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/http/coding_weight.h"
 
+#include "proxy/http/field_text.h"
+
 #define WEIGHT_ONE 1000
-
-static struct sky_text trim(struct sky_text text)
-{
-    while (text.len != 0 && (text.base[0] == ' ' || text.base[0] == '\t'))
-        text = sky_text(text.base + 1, text.len - 1);
-    while (text.len != 0 && (text.base[text.len - 1] == ' ' || text.base[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
-/* Cuts off what stands before the separator, or all. */
-static struct sky_text cut(struct sky_text *text, char separator)
-{
-    const char *end = text->len != 0 ? memchr(text->base, separator, text->len) : NULL;
-    struct sky_text piece = *text;
-
-    if (end == NULL) {
-        *text = sky_text(NULL, 0);
-        return trim(piece);
-    }
-    piece.len = (size_t)(end - piece.base);
-    *text = sky_text(end + 1, text->len - piece.len - 1);
-    return trim(piece);
-}
 
 /* 0 to 1 with up to three decimals (RFC 9110, 12.4.2). */
 static unsigned weight_of(struct sky_text value)
@@ -50,10 +28,10 @@ static unsigned weight_of(struct sky_text value)
 static unsigned read_parameters(struct sky_text parameters)
 {
     while (parameters.len != 0) {
-        struct sky_text value = cut(&parameters, ';');
-        struct sky_text name = cut(&value, '=');
+        struct sky_text value = sky_field_cut(&parameters, ';');
+        struct sky_text name = sky_field_cut(&value, '=');
         if (sky_text_equal_nocase(name, SKY_TEXT("q")))
-            return weight_of(trim(value));
+            return weight_of(sky_field_trim(value));
     }
     return WEIGHT_ONE;
 }
@@ -63,8 +41,8 @@ unsigned sky_coding_weight(struct sky_text accept_encoding, struct sky_text codi
     unsigned any = 0;
 
     while (accept_encoding.len != 0) {
-        struct sky_text item = cut(&accept_encoding, ',');
-        struct sky_text name = cut(&item, ';');
+        struct sky_text item = sky_field_cut(&accept_encoding, ',');
+        struct sky_text name = sky_field_cut(&item, ';');
         if (sky_text_equal_nocase(name, coding))
             return read_parameters(item);
         if (sky_text_equal(name, SKY_TEXT("*")))

@@ -3,42 +3,15 @@
 
 #include <h2o.h>
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static struct sky_text trim(struct sky_text text)
-{
-    while (text.len != 0 && is_space(text.base[0]))
-        text = sky_text(text.base + 1, text.len - 1);
-    while (text.len != 0 && is_space(text.base[text.len - 1]))
-        text.len--;
-    return text;
-}
-
-/* Cuts off what stands before the separator, or all. */
-static struct sky_text cut(struct sky_text *text, char separator)
-{
-    const char *end = text->len != 0 ? memchr(text->base, separator, text->len) : NULL;
-    struct sky_text piece = *text;
-
-    if (end == NULL) {
-        *text = sky_text(NULL, 0);
-        return trim(piece);
-    }
-    piece.len = (size_t)(end - piece.base);
-    *text = sky_text(end + 1, text->len - piece.len - 1);
-    return trim(piece);
-}
+#include "proxy/http/field_text.h"
 
 /* Our tags hold no comma, so a foreign one that is cut in two is no match either way. */
 static bool lists_tag(struct sky_text list, struct sky_text etag, bool weak)
 {
-    if (sky_text_equal(trim(list), SKY_TEXT("*")))
+    if (sky_text_equal(sky_field_trim(list), SKY_TEXT("*")))
         return true;
     while (list.len != 0) {
-        struct sky_text tag = cut(&list, ',');
+        struct sky_text tag = sky_field_cut(&list, ',');
         if (weak && sky_text_starts(tag, SKY_TEXT("W/")))
             tag = sky_text(tag.base + 2, tag.len - 2);
         if (sky_text_equal(tag, etag))
@@ -52,7 +25,7 @@ static bool parse_date(struct sky_text text, time_t *date)
 {
     struct tm tm = {0};
 
-    text = trim(text);
+    text = sky_field_trim(text);
     if (h2o_time_parse_rfc1123(text.base, text.len, &tm) != 0)
         return false;
     *date = timegm(&tm);
@@ -77,12 +50,12 @@ static enum sky_file_verdict judge_range(struct sky_text range, uint64_t size,
                                          struct sky_file_part *part)
 {
     uint64_t first, last = 0;
-    struct sky_text unit = cut(&range, '=');
+    struct sky_text unit = sky_field_cut(&range, '=');
 
     if (!sky_text_equal_nocase(unit, SKY_TEXT("bytes")) || range.len == 0 ||
         memchr(range.base, ',', range.len) != NULL || memchr(range.base, '-', range.len) == NULL)
         return SKY_FILE_WHOLE;
-    struct sky_text begin = cut(&range, '-'), end = trim(range);
+    struct sky_text begin = sky_field_cut(&range, '-'), end = sky_field_trim(range);
     if (end.len != 0 && !parse_number(end, &last))
         return SKY_FILE_WHOLE;
     if (begin.len == 0) { /* the last bytes */
@@ -109,7 +82,7 @@ static bool range_applies(struct sky_text if_range, const struct sky_file_state 
 {
     time_t date;
 
-    if (if_range.len == 0 || sky_text_equal(trim(if_range), state->etag))
+    if (if_range.len == 0 || sky_text_equal(sky_field_trim(if_range), state->etag))
         return true;
     return parse_date(if_range, &date) && date == state->modified;
 }
@@ -143,7 +116,7 @@ enum sky_file_verdict sky_file_judge(const struct sky_file_wishes *wishes,
 /* A weight of nothing but zeros (RFC 9110, 12.4.2). */
 static bool is_zero_weight(struct sky_text parameter)
 {
-    struct sky_text name = cut(&parameter, '=');
+    struct sky_text name = sky_field_cut(&parameter, '=');
 
     if (!sky_text_equal_nocase(name, SKY_TEXT("q")))
         return false;
@@ -156,8 +129,8 @@ static bool is_zero_weight(struct sky_text parameter)
 bool sky_file_takes_coding(struct sky_text accept_encoding, struct sky_text coding)
 {
     while (accept_encoding.len != 0) {
-        struct sky_text item = cut(&accept_encoding, ',');
-        struct sky_text name = cut(&item, ';');
+        struct sky_text item = sky_field_cut(&accept_encoding, ',');
+        struct sky_text name = sky_field_cut(&item, ';');
         if (sky_text_equal_nocase(name, coding))
             return !is_zero_weight(item);
     }

@@ -18,7 +18,7 @@
 #include "proxy/counters.h"
 
 /* Idle connections kept per server; more are closed when they come back. */
-#define SKY_UPSTREAM_MAX_IDLE 256
+#define SKY_UPSTREAM_MAX_IDLE 1024
 
 /* Addresses of one server name that are tried. */
 #define SKY_UPSTREAM_MAX_ADDRESSES 8

@@ -54,6 +54,7 @@ def setting(module_stage: Stage, origin: Origin, collector: Collector, server: P
 def test_the_app_gets_http1(setting: Setting, origin: Origin, collector: Collector) -> None:
     before, answered = len(origin.exchanges), setting.proxy.metric("skystitch_responses_total", **{"class": "2xx"})
     requests = setting.proxy.metric("skystitch_requests_total", version="2")
+    connections = setting.proxy.metric("skystitch_http2_connections_total")
     fields = get(
         "/a?b=c",
         ("user-agent", "frames"),
@@ -82,6 +83,7 @@ def test_the_app_gets_http1(setting: Setting, origin: Origin, collector: Collect
     assert not exchange.values(b"content-length")
     assert setting.proxy.metric("skystitch_responses_total", **{"class": "2xx"}) == answered + 1
     assert setting.proxy.metric("skystitch_requests_total", version="2") == requests + 1
+    assert setting.proxy.metric("skystitch_http2_connections_total") == connections + 1
     segment = collector.one(lambda segment: segment.entry.operation == "GET:/a")
     assert segment.entry.tag("http.url") == "http://shop.test/a"
     assert segment.entry.tag("http.status_code") == "200"

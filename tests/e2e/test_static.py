@@ -142,8 +142,10 @@ def test_an_empty_file_and_the_next_request(files: Files) -> None:
 def test_directories(files: Files) -> None:
     answer = files.proxy.get("/static/docs/")
     assert (answer.content, answer.headers["Content-Type"]) == (b"<p>docs", "text/html")
+    redirects = files.proxy.metric("skystitch_responses_total", **{"class": "3xx"})
     moved = files.proxy.get("/static/docs?a=b")
     assert (moved.status_code, moved.headers["Location"]) == (301, "/static/docs/?a=b")
+    assert files.proxy.metric("skystitch_responses_total", **{"class": "3xx"}) == redirects + 1
     with files.proxy.raw() as client:
         client.send(b"GET //evil.test/../../static/docs HTTP/1.1\r\nHost: a\r\n\r\n")
         answer = client.head()

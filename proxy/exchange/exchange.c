@@ -13,6 +13,9 @@
  *     │                                                    │ bytes, the end, or a millisecond
  *     └────────────────── last bytes, or the cut ◄─────── RELAYING  (with back-pressure)
  *
+ * A server that dies before it has answered leads from WAITING to another one: by DIALLING, or at
+ * once where that one has an idle socket.
+ *
  * A 101 to what the request asked for leads from WAITING to TUNNEL, the end of which disposes of
  * the request.
  *
@@ -55,6 +58,7 @@ void sky_exchange_move(struct sky_exchange *exchange, enum sky_exchange_state to
                                    [SKY_EXCHANGE_WAITING] = true,
                                    [SKY_EXCHANGE_FINISHED] = true},
         [SKY_EXCHANGE_WAITING] = {[SKY_EXCHANGE_DIALLING] = true,
+                                  [SKY_EXCHANGE_WAITING] = true,
                                   [SKY_EXCHANGE_HOLDING] = true,
                                   [SKY_EXCHANGE_TUNNEL] = true,
                                   [SKY_EXCHANGE_FINISHED] = true},

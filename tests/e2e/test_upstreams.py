@@ -336,3 +336,21 @@ def test_gunicorn_reads_the_header(stage: Stage, version: str) -> None:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         told = json.loads(client.head().read())
     assert (told["REMOTE_ADDR"], told["REMOTE_PORT"]) == ("127.0.0.1", str(port))
+
+
+def test_moves_to_a_kept_connection_of_another_server(stage: Stage) -> None:
+    def die(exchange: Exchange) -> None:
+        if b"/die" in exchange.request_line:
+            exchange.close()
+        else:
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    mortal, sound = Origin(stage, die, name="mortal"), Origin(stage, name="sound")
+    proxy = proxy_to(stage, [server(mortal), server(sound)], timeouts={"upstream_idle": "30s"})
+    for _ in range(2):
+        assert proxy.get("/").status_code == 200
+    assert [mortal.connections, sound.connections] == [1, 1]
+    for _ in range(2):
+        assert proxy.get("/die").status_code == 200
+    assert sound.connections == 1, "the one that it has kept"
+    assert proxy.metric("skystitch_upstream_moves_total") == 1

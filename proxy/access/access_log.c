@@ -31,6 +31,7 @@ struct sky_access_pen {
 struct sky_access_log {
     enum sky_access_format format;
     struct sky_log_file file; /* the writer's, once it runs */
+    char *target;             /* the file's name: a reload may free the configuration's */
     struct sky_access_pen *pens;
     size_t pen_count;
     pthread_t writer;
@@ -166,7 +167,12 @@ static bool make_pens(struct sky_access_log *log, size_t count, size_t bytes)
 static int start(struct sky_access_log *log, const struct sky_config *config)
 {
     char error[256];
-    if (sky_log_file_open(&log->file, config->log.access, error, sizeof(error)) != 0) {
+    log->target = strdup(config->log.access);
+    if (log->target == NULL) {
+        sky_log(SKY_LOG_ERROR, "log.access: memory is out");
+        return -1;
+    }
+    if (sky_log_file_open(&log->file, log->target, error, sizeof(error)) != 0) {
         sky_log(SKY_LOG_ERROR, "log.access: %s", error);
         return -1;
     }
@@ -241,6 +247,7 @@ void sky_access_log_destroy(struct sky_access_log *log)
         sky_line_ring_destroy(log->pens[i].ring);
     free(log->pens);
     sky_log_file_close(&log->file);
+    free(log->target);
     sem_destroy(&log->wake);
     free(log);
 }

@@ -239,6 +239,16 @@ def exchange(client: ssl.SSLSocket) -> bytes:
     return got
 
 
+def test_a_log_file_outlives_its_configuration(stage: Stage) -> None:
+    path = stage.path("a-name-of-some-length-that-is-not-like-others.log")
+    proxy = Skystitch(stage, Origin(stage).address)
+    reload(proxy, log={"access": str(path)})
+    for turn in range(4):
+        path.unlink()
+        reload(proxy, forwarded={"port": turn % 2 == 0})
+        until(path.exists, "the file is opened anew, by its own name")
+
+
 def test_log_files(stage: Stage) -> None:
     first, second = stage.path("first.log"), stage.path("second.log")
     proxy = Skystitch(stage, Origin(stage).address, config={"log": {"access": str(first), "level": "info"}})

@@ -79,7 +79,7 @@ DATA = (
     "Flask",
     "asyncpg",
     "celery",
-    "elasticsearch",
+    "elasticsearch[async]",
     "grpcio",
     "kafka-python",
     "mysqlclient",

@@ -7,7 +7,8 @@
  * HTTP/1.0 there is none, and the answer itself tells. Happy path: the answer is sent, then the
  * connection is closed. Failures: a reset comes: the client has gone, and the generator is told.
  * The answer has begun and waits for the app: nothing can be sent between, and the client counts as
- * gone. */
+ * gone. So does one of TLS: its close_notify comes before its close, and who reads the interim
+ * between the two sends no reset. */
 #include <poll.h>
 
 #include "proxy/front/http1_conn.h"
@@ -44,7 +45,7 @@ bool sky_conn_half_close(struct sky_conn *conn)
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
     bool begun = conn->response.head_made;
 
-    if (conn->state != SKY_CONN_RUNNING || conn->stream.unread ||
+    if (conn->state != SKY_CONN_RUNNING || conn->ssl != NULL || conn->stream.unread ||
         (begun && !h2o_socket_is_writing(conn->sock)))
         return false;
     conn->half_closed = conn->must_close = true;

@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "proxy/compress/compress_config.h"
-#include "proxy/config/config_option.h"
+#include "proxy/config/config_member.h"
 #include "proxy/config/config_route_rules.h"
 #include "proxy/exchange/error_pages.h"
 #include "proxy/http/http1_chars.h"
@@ -27,21 +27,6 @@ enum { RATE, BURST, REQUEST_BUFFERING, INTERCEPT_ERRORS };
 
 #define DEFAULT_BURST 20
 
-static void read_option(struct sky_yaml *yaml, const struct sky_option *option,
-                        const yaml_node_t *node, void *into)
-{
-    char accepted[SKY_OPTION_TEXT_BYTES];
-    sky_option_accepted(option, accepted, sizeof(accepted));
-    const char *text = sky_yaml_text(yaml, node, option->path, accepted);
-    const char *problem =
-        text != NULL ? option->type->read(option, (char *)into + option->offset, text) : NULL;
-    if (problem != NULL)
-        sky_yaml_report(
-            yaml, node,
-            (struct sky_problem){
-                .option = option->path, .value = text, .what = problem, .accepted = accepted});
-}
-
 static void read_rate_limit(struct sky_yaml *yaml, const yaml_node_t *node,
                             struct sky_route_rules *rules)
 {
@@ -51,9 +36,9 @@ static void read_rate_limit(struct sky_yaml *yaml, const yaml_node_t *node,
                                "{rate: NUMBER/s, burst: NUMBER}"))
         return;
     rules->rate.burst = DEFAULT_BURST;
-    read_option(yaml, &options[RATE], members[RATE].value, rules);
+    sky_config_read_member(yaml, &options[RATE], NULL, members[RATE].value, rules);
     if (members[BURST].value != NULL)
-        read_option(yaml, &options[BURST], members[BURST].value, rules);
+        sky_config_read_member(yaml, &options[BURST], NULL, members[BURST].value, rules);
 }
 
 static void read_error_pages(struct sky_yaml *yaml, const yaml_node_t *node,
@@ -167,7 +152,8 @@ static void read_compress(struct sky_yaml *yaml, const yaml_node_t *node,
     rules->compress->min_size = 1024;
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         if (members[i].value != NULL)
-            read_option(yaml, &compress_options[i], members[i].value, rules->compress);
+            sky_config_read_member(yaml, &compress_options[i], NULL, members[i].value,
+                                   rules->compress);
     }
     if (members[OPTION_COUNT].value != NULL)
         read_types(yaml, members[OPTION_COUNT].value, rules->compress);
@@ -186,9 +172,9 @@ void sky_config_read_edge(struct sky_yaml *yaml, const struct sky_yaml_member *m
     if ((node = members[SKY_ROUTE_error_pages].value) != NULL)
         read_error_pages(yaml, node, rules);
     if ((node = members[SKY_ROUTE_intercept_errors].value) != NULL)
-        read_option(yaml, &options[INTERCEPT_ERRORS], node, rules);
+        sky_config_read_member(yaml, &options[INTERCEPT_ERRORS], NULL, node, rules);
     if ((node = members[SKY_ROUTE_compress].value) != NULL)
         read_compress(yaml, node, rules);
     if ((node = members[SKY_ROUTE_request_buffering].value) != NULL)
-        read_option(yaml, &options[REQUEST_BUFFERING], node, rules);
+        sky_config_read_member(yaml, &options[REQUEST_BUFFERING], NULL, node, rules);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "proxy/config/config_chars.h"
-#include "proxy/config/config_option.h"
+#include "proxy/config/config_member.h"
 #include "proxy/config/config_route_edge.h"
 #include "proxy/config/config_route_fields.h"
 #include "proxy/config/config_route_sampling.h"
@@ -53,18 +53,6 @@ static void report(const struct sky_yaml *yaml, const yaml_node_t *node, const c
         (struct sky_problem){.option = option, .value = value, .what = what, .accepted = accepted});
 }
 
-static void read_option(struct sky_yaml *yaml, const struct sky_option *option,
-                        const yaml_node_t *node, struct sky_route_rules *rules)
-{
-    char accepted[SKY_OPTION_TEXT_BYTES];
-    sky_option_accepted(option, accepted, sizeof(accepted));
-    const char *text = sky_yaml_text(yaml, node, option->path, accepted);
-    const char *problem =
-        text != NULL ? option->type->read(option, (char *)rules + option->offset, text) : NULL;
-    if (problem != NULL)
-        report(yaml, node, option->path, text, problem, accepted);
-}
-
 /* A section with the one option. */
 static void read_section(struct sky_yaml *yaml, const struct sky_option *option, const char *path,
                          const yaml_node_t *node, struct sky_route_rules *rules)
@@ -72,7 +60,7 @@ static void read_section(struct sky_yaml *yaml, const struct sky_option *option,
     const char *name = strrchr(option->path, '.') + 1;
     struct sky_yaml_member member = {.name = name, .required = true};
     if (sky_yaml_read_members(yaml, node, path, &member, 1, name))
-        read_option(yaml, option, member.value, rules);
+        sky_config_read_member(yaml, option, NULL, member.value, rules);
 }
 
 static char *copy(const struct sky_yaml *yaml, const yaml_node_t *node, const char *text)
@@ -138,7 +126,7 @@ static void read_return(struct sky_yaml *yaml, const yaml_node_t *node,
     if (!sky_yaml_read_members(yaml, node, "routes.return", members, COUNT,
                                "{status: NUMBER, location: URL, body: TEXT}"))
         return;
-    read_option(yaml, &options[RETURN_STATUS], members[STATUS].value, rules);
+    sky_config_read_member(yaml, &options[RETURN_STATUS], NULL, members[STATUS].value, rules);
     if (rules->answer.status == 0)
         return;
     if (rules->answer.status == 304)
@@ -171,13 +159,13 @@ static void read_files(struct sky_yaml *yaml, const struct sky_yaml_member *memb
         }
         return;
     }
-    read_option(yaml, &options[STATIC], members[SKY_ROUTE_static].value, rules);
+    sky_config_read_member(yaml, &options[STATIC], NULL, members[SKY_ROUTE_static].value, rules);
     if (cache_control != NULL)
-        read_option(yaml, &options[CACHE_CONTROL], cache_control, rules);
+        sky_config_read_member(yaml, &options[CACHE_CONTROL], NULL, cache_control, rules);
     if (index == NULL)
         rules->files.index = copy(yaml, members[SKY_ROUTE_static].value, "index.html");
     else if (index->type != YAML_SCALAR_NODE || index->data.scalar.length != 0)
-        read_option(yaml, &options[INDEX], index, rules);
+        sky_config_read_member(yaml, &options[INDEX], NULL, index, rules);
     if (rules->files.index != NULL && strchr(rules->files.index, '/') != NULL)
         report(yaml, index, "routes.index", rules->files.index, "is no name of a file",
                "a name, or nothing for no index");
@@ -188,9 +176,9 @@ static void read_members(struct sky_yaml *yaml, const struct sky_yaml_member *me
 {
     const yaml_node_t *node;
     if ((node = members[SKY_ROUTE_strip_prefix].value) != NULL)
-        read_option(yaml, &options[STRIP_PREFIX], node, rules);
+        sky_config_read_member(yaml, &options[STRIP_PREFIX], NULL, node, rules);
     if ((node = members[SKY_ROUTE_traced].value) != NULL)
-        read_option(yaml, &options[TRACED], node, rules);
+        sky_config_read_member(yaml, &options[TRACED], NULL, node, rules);
     if ((node = members[SKY_ROUTE_sampling].value) != NULL)
         sky_config_read_sampling(yaml, node, rules);
     if ((node = members[SKY_ROUTE_limits].value) != NULL)

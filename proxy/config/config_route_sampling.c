@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "proxy/config/config_option.h"
+#include "proxy/config/config_member.h"
 
 /* As the rows of agent.sampling in options.def; the offset is in the route's. */
 #define OFFSET(field) offsetof(struct sky_route_sampling, config.field)
@@ -21,21 +21,6 @@ static const struct sky_option options[SKY_ROUTE_SAMPLING_MEMBERS] = {
 
 static const char accepted_members[] =
     "{rate: NUMBER, per_3_seconds: NUMBER, keep_errors: on, keep_slower_than: TIME}";
-
-static void read_member(struct sky_yaml *yaml, const struct sky_option *option,
-                        const yaml_node_t *node, struct sky_route_sampling *sampling)
-{
-    char accepted[SKY_OPTION_TEXT_BYTES];
-    sky_option_accepted(option, accepted, sizeof(accepted));
-    const char *text = sky_yaml_text(yaml, node, option->path, accepted);
-    const char *problem =
-        text != NULL ? option->type->read(option, (char *)sampling + option->offset, text) : NULL;
-    if (problem != NULL)
-        sky_yaml_report(
-            yaml, node,
-            (struct sky_problem){
-                .option = option->path, .value = text, .what = problem, .accepted = accepted});
-}
 
 void sky_config_read_sampling(struct sky_yaml *yaml, const yaml_node_t *node,
                               struct sky_route_rules *rules)
@@ -64,7 +49,7 @@ void sky_config_read_sampling(struct sky_yaml *yaml, const yaml_node_t *node,
     for (size_t i = 0; i < SKY_ROUTE_SAMPLING_MEMBERS; i++) {
         rules->sampling->given[i] = members[i].value != NULL;
         if (members[i].value != NULL)
-            read_member(yaml, &options[i], members[i].value, rules->sampling);
+            sky_config_read_member(yaml, &options[i], NULL, members[i].value, rules->sampling);
     }
 }
 

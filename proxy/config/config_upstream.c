@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "proxy/config/config_list.h"
-#include "proxy/config/config_option.h"
+#include "proxy/config/config_member.h"
 
 static const char accepted_upstream[] = "{servers: [ADDR, ...], balance: WORD, max_fails: NUMBER, "
                                         "...}: see \"Upstreams\" in the reference";
@@ -80,19 +80,6 @@ static void report(struct sky_yaml *yaml, const yaml_node_t *node, const char *o
         (struct sky_problem){.option = option, .value = value, .what = what, .accepted = accepted});
 }
 
-static void read_option(const struct reading *reading, const struct sky_option *option,
-                        const yaml_node_t *node, const char *path)
-{
-    char accepted[SKY_OPTION_TEXT_BYTES];
-    sky_option_accepted(option, accepted, sizeof(accepted));
-    const char *text = sky_yaml_text(reading->yaml, node, path, accepted);
-    const char *problem =
-        text != NULL ? option->type->read(option, (char *)reading->object + option->offset, text)
-                     : NULL;
-    if (problem != NULL)
-        report(reading->yaml, node, path, text, problem, accepted);
-}
-
 /* The section's options, as "queue." begins "queue.max"; name is what follows it. */
 static const struct sky_option *find_option(const struct reading *reading, const char *section,
                                             const char *name)
@@ -162,7 +149,7 @@ static const yaml_node_t *read_section(const struct reading *reading, const yaml
         if (other != NULL && strcmp(pair.key, other) == 0) {
             found = pair.value;
         } else if (option != NULL) {
-            read_option(reading, option, pair.value, name);
+            sky_config_read_member(reading->yaml, option, name, pair.value, reading->object);
         } else if (section[0] == '\0' && is_section(reading, pair.key)) {
             snprintf(below, sizeof(below), "%s.", pair.key);
             read_section(reading, pair.value, below, name, NULL);

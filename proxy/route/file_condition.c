@@ -112,27 +112,3 @@ enum sky_file_verdict sky_file_judge(const struct sky_file_wishes *wishes,
         return SKY_FILE_WHOLE;
     return judge_range(wishes->range, state->size, part);
 }
-
-/* A weight of nothing but zeros (RFC 9110, 12.4.2). */
-static bool is_zero_weight(struct sky_text parameter)
-{
-    struct sky_text name = sky_field_cut(&parameter, '=');
-
-    if (!sky_text_equal_nocase(name, SKY_TEXT("q")))
-        return false;
-    for (size_t i = 0; i < parameter.len; ++i)
-        if (strchr("0. \t", parameter.base[i]) == NULL)
-            return false;
-    return true;
-}
-
-bool sky_file_takes_coding(struct sky_text accept_encoding, struct sky_text coding)
-{
-    while (accept_encoding.len != 0) {
-        struct sky_text item = sky_field_cut(&accept_encoding, ',');
-        struct sky_text name = sky_field_cut(&item, ';');
-        if (sky_text_equal_nocase(name, coding))
-            return !is_zero_weight(item);
-    }
-    return false;
-}

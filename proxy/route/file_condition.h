@@ -40,7 +40,4 @@ enum sky_file_verdict sky_file_judge(const struct sky_file_wishes *wishes,
                                      const struct sky_file_state *state,
                                      struct sky_file_part *part);
 
-/* sky_file_takes_coding: whether Accept-Encoding names the coding, and not with a weight of 0. */
-bool sky_file_takes_coding(struct sky_text accept_encoding, struct sky_text coding);
-
 #endif

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "proxy/route/file_condition.h"
+#include "proxy/http/coding_weight.h"
 
 #define SUFFIX_BYTES 4 /* ".gz", ".br" with the NUL */
 
@@ -97,7 +97,7 @@ static void prefer_compressed(int folder, char *name, struct sky_text accept_enc
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); ++i) {
         struct sky_file compressed = {.coding = kinds[i].coding};
-        if (!sky_file_takes_coding(accept_encoding, sky_text_of(kinds[i].coding)))
+        if (sky_coding_weight(accept_encoding, sky_text_of(kinds[i].coding)) == 0)
             continue;
         memcpy(end, kinds[i].suffix, SUFFIX_BYTES);
         if (open_plain(folder, name, &compressed) != SKY_FILE_FOUND)

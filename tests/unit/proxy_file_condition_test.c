@@ -110,20 +110,6 @@ static void no_part_of_an_empty_file(void **state)
     }
 }
 
-static void a_coding_is_taken_when_it_is_named(void **state)
-{
-    static const char *const yes[] = {"gzip", "br, GZIP", "gzip;q=0.1", "a;q=0, gzip ; q=1.0",
-                                      "gzip;level=0"};
-    static const char *const no[] = {"",       "br",        "gzipx", "gzip;q=0", "gzip; q=0.000",
-                                     "x-gzip", "gzip;Q= 0", "*"};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); ++i)
-        assert_true(sky_file_takes_coding(sky_text_of(yes[i]), SKY_TEXT("gzip")));
-    for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); ++i)
-        assert_false(sky_file_takes_coding(sky_text_of(no[i]), SKY_TEXT("gzip")));
-}
-
 static void corpus(void **state)
 {
     (void)state;
@@ -135,7 +121,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_wish_gets_its_verdict),
         cmocka_unit_test(no_part_of_an_empty_file),
-        cmocka_unit_test(a_coding_is_taken_when_it_is_named),
         cmocka_unit_test(corpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,4 +144,58 @@ static inline void fixture_send(int fd, const char *bytes, size_t len)
     assert_int_equal(send(fd, bytes, len, MSG_NOSIGNAL), (ssize_t)len);
 }
 
+static inline void fixture_begin(struct fixture *fixture, uint32_t hold_ms, size_t hold_max)
+{
+    static char channel_auto[] = "auto", no_token[] = "";
+
+    fixture_init(fixture, channel_auto, no_token, hold_ms, hold_max);
+}
+
+static inline void fixture_answer(struct fixture *fixture, struct fixture_entry *entry,
+                                  const char *more)
+{
+    char value[128];
+    int len = snprintf(value, sizeof(value), "1;7001;1;2;%s;a.b;GET:/c", more);
+    sky_stitch_answer(fixture->stitch, &entry->entry, sky_text(value, (size_t)len), 1);
+}
+
+static inline void fixture_answer_without_header(struct fixture *fixture,
+                                                 struct fixture_entry *entry)
+{
+    sky_stitch_answer(fixture->stitch, &entry->entry, sky_text(NULL, 0), 0);
+}
+
+static inline void fixture_finish(struct fixture *fixture, struct fixture_entry *entry)
+{
+    sky_stitch_finish(fixture->stitch, &entry->entry);
+}
+
+/* A message for segment `number`, filled up to `size` bytes by a tag. */
+static inline void fixture_send_part(int fd, uint64_t number, unsigned seq, bool last, size_t size)
+{
+    static char bytes[48 * 1024];
+    int len =
+        snprintf(bytes, sizeof(bytes),
+                 "{\"v\":1,\"segment\":\"%032llx\",\"seq\":%u,\"last\":%s,\"component\":7001,"
+                 "\"spans\":[{\"id\":%u,\"parent\":0,\"operation\":\"a.b\",\"tags\":[[\"k\",\"",
+                 (unsigned long long)number, seq, last ? "true" : "false", seq + 1);
+    for (; (size_t)len + 10 < size; len++)
+        bytes[len] = 'x';
+    len += snprintf(bytes + len, sizeof(bytes) - (size_t)len, "\"]]}]}");
+    fixture_send(fd, bytes, (size_t)len);
+}
+
+static inline void fixture_send_message(int fd, uint64_t number)
+{
+    fixture_send_part(fd, number, 0, true, 0);
+}
+
+static inline bool fixture_is_size_limited(struct fixture *fixture, struct fixture_entry *entry)
+{
+    struct sky_stitch_merged merged;
+    struct sky_stitch_window window = {0, 1000};
+    sky_stitch_merge(fixture->stitch, &entry->entry, &window, &merged);
+    return merged.size_limited;
+}
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread, from its making to its end.
+/* The thread, from its start to its end.
  *
  * Happy path: wait (interval, or a worker at high water) -> drain rings and inbox -> local store,
  * backlog -> batches -> wait.
@@ -9,14 +9,12 @@
 #include "reporter/reporter.h"
 
 #include <assert.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,171 +23,12 @@
 #include "reporter/reporter_parts.h"
 #include "reporter/transport.h"
 
-#define MIN_RING_SLOTS 1024
-#define MAX_RING_SLOTS 65536
-/* What a ring's slots are sized for. */
-#define USUAL_PACKET_BYTES 512
-
-static int64_t now_ms(void)
+int64_t sky_reporter_now_ms(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Memory: an eighth is the rings', a sixteenth the inbox's and the courier's each, the rest the
- * backlog's. With a spool an eighth is of what waits to be written, and an eighth of what moves
- * there and back. */
-
-static size_t ring_bytes(const struct sky_reporter_options *options)
-{
-    return options->memory_bytes / 8 / (options->worker_count > 0 ? options->worker_count : 1);
-}
-
-static size_t inbox_bytes(const struct sky_reporter_options *options)
-{
-    return options->memory_bytes / 16;
-}
-
-static size_t courier_bytes(const struct sky_reporter_options *options)
-{
-    return options->memory_bytes / 16;
-}
-
-static bool has_spool(const struct sky_reporter_options *options)
-{
-    return options->spool.path != NULL && options->spool.path[0] != '\0';
-}
-
-static size_t backlog_bytes(const struct sky_reporter_options *options)
-{
-    size_t bytes = options->memory_bytes - options->memory_bytes / 8 - inbox_bytes(options) -
-                   courier_bytes(options);
-
-    return has_spool(options) ? bytes - options->memory_bytes / 4 : bytes;
-}
-
-static size_t ring_slots(size_t bytes)
-{
-    size_t slots = MIN_RING_SLOTS;
-
-    while (slots < MAX_RING_SLOTS && slots < bytes / USUAL_PACKET_BYTES)
-        slots *= 2;
-    return slots;
-}
-
-static bool make_rings(struct sky_reporter *reporter)
-{
-    size_t bytes = ring_bytes(&reporter->options);
-
-    reporter->rings = calloc(reporter->options.worker_count + 1, sizeof(struct sky_ring *));
-    if (reporter->rings == NULL)
-        return false;
-    for (size_t i = 0; i < reporter->options.worker_count; i++) {
-        reporter->rings[i] = sky_ring_new(ring_slots(bytes), bytes);
-        if (reporter->rings[i] == NULL)
-            return false;
-    }
-    return true;
-}
-
-static bool make_sender(struct sky_reporter *reporter, const struct sky_transport_ops *ops)
-{
-    const struct sky_sender_parts parts = {
-        .options = &reporter->options,
-        .ops = ops,
-        .backlog = &reporter->own.backlog,
-        .readback = &reporter->own.spill.readback,
-        .tally = &reporter->tally,
-        .status = &reporter->status,
-        .now_ms = now_ms,
-        .courier = reporter->courier,
-    };
-
-    reporter->own.sender = sky_sender_new(&parts);
-    return reporter->own.sender != NULL;
-}
-
-static void wake(void *reporter)
-{
-    sky_reporter_wake(reporter);
-}
-
-static bool make_spool(struct sky_reporter *reporter)
-{
-    const struct sky_reporter_options *options = &reporter->options;
-    size_t part = options->memory_bytes / 32;
-
-    reporter->own.spill.live = &reporter->own.backlog;
-    if (!has_spool(options))
-        return true;
-    reporter->spool = sky_spool_new(&(struct sky_spool_settings){
-        .path = options->spool.path,
-        .max_bytes = options->spool.max_bytes,
-        .pending_bytes = options->memory_bytes / 8,
-        .chunk_bytes = part < options->batch_bytes ? part : options->batch_bytes,
-        .sync = options->spool.sync,
-        .maker_count = options->worker_count + 1,
-        .wake = wake,
-        .wake_argument = reporter,
-    });
-    reporter->own.spill.spool = reporter->spool;
-    reporter->own.spill.move_bytes = part;
-    reporter->own.spill.rate_bytes = options->spool.rate_bytes;
-    return reporter->spool != NULL;
-}
-
-static bool make_parts(struct sky_reporter *reporter, const struct sky_transport_ops *ops)
-{
-    const struct sky_reporter_options *options = &reporter->options;
-
-    reporter->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (reporter->wake_fd < 0 || !make_rings(reporter))
-        return false;
-    reporter->lacks = ops != NULL ? ops->lacks : ~0u;
-    reporter->courier = sky_courier_new(courier_bytes(options), &reporter->tally);
-    if (reporter->courier == NULL)
-        return false;
-    if (ops == NULL || options->local_enabled) {
-        reporter->local = sky_local_new(options->local_bytes);
-        if (reporter->local == NULL)
-            return false;
-    }
-    return ops == NULL || (make_spool(reporter) && make_sender(reporter, ops));
-}
-
-struct sky_reporter *sky_reporter_new_with(const struct sky_reporter_options *options,
-                                           const struct sky_transport_ops *ops)
-{
-    struct sky_reporter *reporter = calloc(1, sizeof(*reporter));
-
-    if (reporter == NULL)
-        return NULL;
-    reporter->options = *options;
-    reporter->own.backlog.max_bytes = backlog_bytes(options);
-    sky_inbox_init(&reporter->inbox, inbox_bytes(options));
-    sky_tally_init(&reporter->tally);
-    sky_status_init(&reporter->status);
-    if (make_parts(reporter, ops))
-        return reporter;
-    sky_reporter_destroy(reporter);
-    return NULL;
-}
-
-struct sky_reporter *sky_reporter_new(const struct sky_reporter_options *options)
-{
-    static const struct sky_transport_ops *const transports[] = {
-        [SKY_PROTOCOL_LOCAL] = NULL,
-        [SKY_PROTOCOL_GRPC] = &sky_transport_grpc,
-        [SKY_PROTOCOL_HTTP] = &sky_transport_http,
-        [SKY_PROTOCOL_KAFKA] = &sky_transport_kafka,
-    };
-
-    if (options->protocol != SKY_PROTOCOL_LOCAL &&
-        curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return NULL;
-    return sky_reporter_new_with(options, transports[options->protocol]);
 }
 
 static struct sky_packet *copy_packet(const struct sky_packet *packet)
@@ -228,7 +67,7 @@ static void drain(struct sky_reporter *reporter)
 
     for (size_t i = 0; i < reporter->options.worker_count; i++) {
         /* Bounded: a worker that pushes as fast as this reads must not keep the thread here. */
-        for (size_t n = 0; n < MAX_RING_SLOTS; n++) {
+        for (size_t n = 0; n < SKY_RING_MAX_SLOTS; n++) {
             packet = sky_ring_pop(reporter->rings[i]);
             if (packet == NULL)
                 break;
@@ -279,7 +118,7 @@ static bool wait_for_wake(int wake_fd, int timeout_ms)
 /* Until a wake-up, something of a call, or the time given. Returns whether it was a wake-up. */
 static bool wait_until(struct sky_reporter *reporter, int64_t until_ms)
 {
-    int64_t left_ms = until_ms - now_ms();
+    int64_t left_ms = until_ms - sky_reporter_now_ms();
     int timeout_ms = left_ms < 0 ? 0 : left_ms < INT_MAX ? (int)left_ms : INT_MAX;
     uint64_t wakes;
 
@@ -306,7 +145,7 @@ static void work(struct sky_reporter *reporter)
     bool is_woken = true;
 
     while (!atomic_load_explicit(&reporter->is_stopping, memory_order_acquire)) {
-        int64_t now = now_ms();
+        int64_t now = sky_reporter_now_ms();
         bool is_tick = now >= reporter->own.next_tick_ms;
         if (is_tick)
             tick(reporter, now);
@@ -334,11 +173,12 @@ static void send_left(struct sky_reporter *reporter)
     int64_t until_ms = reporter->stop_at_ms;
 
     if (reporter->spool != NULL)
-        until_ms -= (until_ms - now_ms()) / 2;
+        until_ms -= (until_ms - sky_reporter_now_ms()) / 2;
     sky_sender_finish(sender);
     while (
         (sky_backlog_count(&reporter->own.backlog) > 0 || sky_sender_waits_for_records(sender)) &&
-        now_ms() < until_ms && (reporter->spool == NULL || !sky_sender_is_away(sender))) {
+        sky_reporter_now_ms() < until_ms &&
+        (reporter->spool == NULL || !sky_sender_is_away(sender))) {
         int64_t next_ms = sky_sender_run(sender);
         wait_until(reporter, next_ms < until_ms ? next_ms : until_ms);
     }
@@ -414,7 +254,7 @@ void sky_reporter_stop(struct sky_reporter *reporter, uint32_t deadline_ms)
         return;
     sky_inbox_close(&reporter->inbox);
     reporter->is_stopped = true;
-    reporter->stop_at_ms = now_ms() + deadline_ms;
+    reporter->stop_at_ms = sky_reporter_now_ms() + deadline_ms;
     atomic_store_explicit(&reporter->is_stopping, true, memory_order_release);
     if (!reporter->is_started) {
         finish(reporter);
@@ -422,24 +262,4 @@ void sky_reporter_stop(struct sky_reporter *reporter, uint32_t deadline_ms)
     }
     sky_reporter_wake(reporter);
     pthread_join(reporter->thread, NULL);
-}
-
-void sky_reporter_destroy(struct sky_reporter *reporter)
-{
-    if (reporter == NULL)
-        return;
-    for (size_t i = 0; reporter->rings != NULL && i < reporter->options.worker_count; i++)
-        sky_ring_destroy(reporter->rings[i]);
-    free(reporter->rings);
-    sky_sender_destroy(reporter->own.sender);
-    sky_courier_destroy(reporter->courier);
-    sky_packets_free(&reporter->own.backlog.queue);
-    sky_packets_free(&reporter->own.spill.readback.queue);
-    sky_spool_destroy(reporter->spool);
-    sky_inbox_fini(&reporter->inbox);
-    sky_local_destroy(reporter->local);
-    if (reporter->wake_fd >= 0)
-        close(reporter->wake_fd);
-    sky_status_fini(&reporter->status);
-    free(reporter);
 }

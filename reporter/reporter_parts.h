@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a reporter consists of; for reporter.c and reporter_ask.c alone. */
+/* What a reporter consists of; for the files reporter*.c alone. */
 #ifndef SKY_REPORTER_REPORTER_PARTS_H
 #define SKY_REPORTER_REPORTER_PARTS_H
 
@@ -14,6 +14,9 @@
 #include "reporter/spool/spill.h"
 #include "reporter/status.h"
 #include "reporter/tally.h"
+
+/* Of a ring; and as many the thread takes from one before it looks at the next. */
+#define SKY_RING_MAX_SLOTS 65536
 
 struct sky_reporter {
     struct sky_reporter_options options;
@@ -42,5 +45,8 @@ struct sky_reporter {
     _Atomic bool is_stopping;
     int64_t stop_at_ms; /* written before is_stopping */
 };
+
+/* CLOCK_MONOTONIC. */
+int64_t sky_reporter_now_ms(void);
 
 #endif

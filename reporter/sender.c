@@ -17,68 +17,14 @@
 #include <string.h>
 
 #include "reporter/courier.h"
-#include "reporter/heartbeat.h"
-#include "reporter/log.h"
-#include "reporter/standing.h"
-
-/* OAP up to 9.7 takes four calls at a time on a connection; one is for the heartbeat. */
-#define MAX_BATCHES 3
-#define MAX_CALLS (MAX_BATCHES + 1)
-/* On a slow line a batch is halved down to this, and grows again by steps. */
-#define MIN_BATCH_BYTES (16u << 10)
-#define GROWTH_STEPS 16
-/* Searches for poison are limited, or a backend that refuses everything would cost a call a
- * segment: so many halvings at once, and then so many a second. */
-#define MAX_HALVINGS 64
-#define HALVINGS_PER_S 10
-
-/* Where batches come from. */
-struct source {
-    struct sky_backlog *backlog;
-    /* The first so many of it have poison among them, as far as known. */
-    size_t suspect_count;
-};
-
-struct slot {
-    struct sky_call call;
-    struct sky_sender *sender;
-    struct source *source; /* of the call's segments */
-    int64_t started_ms;
-    bool is_busy;
-    bool is_probe; /* whether the preferred backend works again: tells nothing of the current one */
-    unsigned epoch; /* of the backends, at start */
-};
-
-struct sky_sender {
-    struct sky_sender_parts parts;
-    struct sky_transport *transport;
-    struct sky_standing standing;
-    struct slot slots[MAX_CALLS]; /* the first is for the heartbeat */
-    size_t batch_bytes;           /* now; halved when late */
-    size_t most_batch_bytes;
-    struct source live, readback;
-    unsigned halvings;
-    int64_t halvings_at_ms; /* when `halvings` was last topped up */
-    bool is_flushing, is_finishing;
-    struct sky_heartbeat heartbeat;
-    struct sky_log_limit refused_limit, unclear_limit;
-};
-
-static const char *backend_name(const struct sky_sender *sender, size_t backend)
-{
-    return sender->parts.options->backends[backend];
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
+#include "reporter/sender_inside.h"
 
 /* A batch must be small against the backlog, or calls under way would hold most of it. */
 static size_t fit_batch(const struct sky_sender_parts *parts)
 {
-    return smaller(smaller(parts->options->batch_bytes, parts->ops->max_batch_bytes),
-                   parts->backlog->max_bytes / (2 * MAX_BATCHES));
+    return sky_sender_smaller(
+        sky_sender_smaller(parts->options->batch_bytes, parts->ops->max_batch_bytes),
+        parts->backlog->max_bytes / (2 * MAX_BATCHES));
 }
 
 static void attach_courier(struct sky_sender *sender)
@@ -138,136 +84,6 @@ void sky_sender_finish(struct sky_sender *sender)
     sky_backends_hurry(&sender->standing.backends, sender->parts.now_ms());
 }
 
-static bool take_halving(struct sky_sender *sender)
-{
-    int64_t now = sender->parts.now_ms();
-    int64_t earned = (now - sender->halvings_at_ms) * HALVINGS_PER_S / 1000;
-
-    if (earned > 0) {
-        int64_t sum = sender->halvings + earned;
-        sender->halvings = sum < MAX_HALVINGS ? (unsigned)sum : MAX_HALVINGS;
-        sender->halvings_at_ms = now;
-    }
-    if (sender->halvings == 0)
-        return false;
-    sender->halvings--;
-    return true;
-}
-
-static void note_failure(struct sky_sender *sender, const struct slot *slot)
-{
-    sky_standing_failed(&sender->standing, &slot->call, slot->epoch, sender->parts.now_ms());
-}
-
-/* What becomes of a batch. */
-
-static void settle_confirmed(struct slot *slot, struct sky_packets *batch)
-{
-    struct sky_sender *sender = slot->sender;
-    size_t count = sky_backlog_release(slot->source->backlog, batch);
-
-    sky_tally_add(sender->parts.tally, SKY_TALLY_confirmed, count);
-    slot->source->suspect_count -= smaller(count, slot->source->suspect_count);
-    sender->batch_bytes = smaller(sender->batch_bytes + sender->most_batch_bytes / GROWTH_STEPS,
-                                  sender->most_batch_bytes);
-}
-
-static void drop_refused(struct slot *slot, struct sky_packets *refused)
-{
-    struct sky_sender *sender = slot->sender;
-    size_t count = sky_backlog_release(slot->source->backlog, refused);
-
-    sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_refused, count);
-    sky_log_limited(&sender->refused_limit, SKY_LOG_WARN, "reporter: %s refused %zu segment(s): %s",
-                    backend_name(sender, slot->call.backend), count, slot->call.error);
-}
-
-static void settle_refused(struct slot *slot)
-{
-    struct sky_packets *packets = &slot->call.packets;
-
-    if (packets->count > 1 && take_halving(slot->sender)) {
-        slot->source->suspect_count = packets->count;
-        sky_backlog_return(slot->source->backlog, packets);
-        return;
-    }
-    slot->source->suspect_count = 0;
-    drop_refused(slot, packets);
-}
-
-/* What may have arrived is sent again unless the user would rather lose it than count it twice. */
-static void settle_unclear(struct slot *slot)
-{
-    struct sky_sender *sender = slot->sender;
-    struct sky_packets *unclear = &slot->call.unclear;
-
-    if (!sender->parts.options->drops_unclear) {
-        sky_backlog_return(slot->source->backlog, unclear);
-        return;
-    }
-    size_t count = sky_backlog_release(slot->source->backlog, unclear);
-    sky_tally_add(sender->parts.tally, SKY_TALLY_dropped_unclear, count);
-    sky_log_limited(&sender->unclear_limit, SKY_LOG_WARN,
-                    "reporter: %s did not confirm %zu segment(s), they are dropped: %s",
-                    backend_name(sender, slot->call.backend), count, slot->call.error);
-}
-
-static void settle_single(struct slot *slot)
-{
-    if (slot->call.unclear.count > 0)
-        settle_unclear(slot);
-    if (slot->call.confirmed.count > 0)
-        settle_confirmed(slot, &slot->call.confirmed);
-    if (slot->call.refused.count > 0)
-        drop_refused(slot, &slot->call.refused);
-}
-
-static void settle_kept(struct slot *slot)
-{
-    struct sky_sender *sender = slot->sender;
-
-    if (slot->call.outcome == SKY_OUTCOME_LATE && sender->batch_bytes / 2 >= MIN_BATCH_BYTES)
-        sender->batch_bytes /= 2;
-    sky_backlog_return(slot->source->backlog, &slot->call.packets);
-}
-
-static void measure(const struct slot *slot)
-{
-    const struct sky_sender *sender = slot->sender;
-
-    const struct sky_call *call = &slot->call;
-
-    sky_histogram_add(&sender->parts.tally->batch_segments,
-                      call->packets.count + call->confirmed.count + call->refused.count +
-                          call->unclear.count);
-    sky_histogram_add(&sender->parts.tally->call_ms,
-                      (uint64_t)(sender->parts.now_ms() - slot->started_ms));
-}
-
-static void on_batch_done(struct sky_call *call)
-{
-    struct slot *slot = call->owner;
-    struct sky_sender *sender = slot->sender;
-
-    slot->is_busy = false;
-    sky_standing_count(&sender->standing, call);
-    measure(slot);
-    settle_single(slot);
-    switch (call->outcome) {
-    case SKY_OUTCOME_CONFIRMED:
-        sky_standing_answered(&sender->standing, call, slot->epoch);
-        settle_confirmed(slot, &call->packets);
-        break;
-    case SKY_OUTCOME_REFUSED:
-        sky_standing_answered(&sender->standing, call, slot->epoch);
-        settle_refused(slot);
-        break;
-    default:
-        note_failure(sender, slot);
-        settle_kept(slot);
-    }
-}
-
 /* Heartbeat. The packets stay its own: the call's list is only emptied. */
 
 static void on_probe_done(struct sky_sender *sender, const struct sky_call *call)
@@ -278,12 +94,12 @@ static void on_probe_done(struct sky_sender *sender, const struct sky_call *call
     if (!is_working)
         return;
     sky_backends_prefer(&sender->standing.backends);
-    sky_log(SKY_LOG_INFO, "reporter: %s answers again", backend_name(sender, call->backend));
+    sky_log(SKY_LOG_INFO, "reporter: %s answers again", sky_sender_backend(sender, call->backend));
 }
 
 static void on_beat_done(struct sky_call *call)
 {
-    struct slot *slot = call->owner;
+    struct sky_sender_slot *slot = call->owner;
     struct sky_sender *sender = slot->sender;
 
     slot->is_busy = false;
@@ -297,7 +113,7 @@ static void on_beat_done(struct sky_call *call)
                        call->outcome == SKY_OUTCOME_REFUSED ||
                        call->outcome == SKY_OUTCOME_UNSUPPORTED;
     if (!is_answered) {
-        note_failure(sender, slot);
+        sky_sender_note_failure(sender, slot);
         return;
     }
     sky_standing_answered(&sender->standing, call, slot->epoch);
@@ -328,7 +144,7 @@ static bool may_call(const struct sky_sender *sender)
            (busy_batches(sender) == 0 && !is_beside_busy(sender));
 }
 
-static bool start(struct sky_sender *sender, struct slot *slot)
+static bool start(struct sky_sender *sender, struct sky_sender_slot *slot)
 {
     slot->call.owner = slot;
     slot->epoch = sender->standing.backends.epoch;
@@ -338,13 +154,13 @@ static bool start(struct sky_sender *sender, struct slot *slot)
         return true;
     slot->call.outcome = SKY_OUTCOME_UNAVAILABLE;
     strcpy(slot->call.error, "memory is out");
-    note_failure(sender, slot);
+    sky_sender_note_failure(sender, slot);
     return false;
 }
 
 static void start_beat(struct sky_sender *sender)
 {
-    struct slot *slot = &sender->slots[0];
+    struct sky_sender_slot *slot = &sender->slots[0];
 
     if (!sky_heartbeat_is_due(&sender->heartbeat) || sender->is_finishing ||
         is_beside_busy(sender) || !may_call(sender))
@@ -367,7 +183,7 @@ static void run_courier(struct sky_sender *sender)
     sky_courier_run(sender->parts.courier);
 }
 
-static struct slot *free_slot(struct sky_sender *sender)
+static struct sky_sender_slot *free_slot(struct sky_sender *sender)
 {
     for (size_t i = 1; i < MAX_CALLS; i++) {
         if (!sender->slots[i].is_busy)
@@ -385,7 +201,7 @@ static bool has_live_batch(const struct sky_sender *sender)
 }
 
 /* What is to be sent now; NULL when nothing is. */
-static struct source *choose_source(struct sky_sender *sender)
+static struct sky_sender_source *choose_source(struct sky_sender *sender)
 {
     if (has_live_batch(sender))
         return &sender->live;
@@ -397,8 +213,8 @@ static struct source *choose_source(struct sky_sender *sender)
 /* false when no batch could start. */
 static bool start_batch(struct sky_sender *sender)
 {
-    struct slot *slot = free_slot(sender);
-    struct source *source = choose_source(sender);
+    struct sky_sender_slot *slot = free_slot(sender);
+    struct sky_sender_source *source = choose_source(sender);
 
     if (slot == NULL || source == NULL || !may_call(sender))
         return false;
@@ -412,7 +228,7 @@ static bool start_batch(struct sky_sender *sender)
     slot->source = source;
     slot->call = (struct sky_call){.kind = SKY_CALL_SEGMENTS,
                                    .backend = sender->standing.backends.current,
-                                   .done = on_batch_done};
+                                   .done = sky_sender_settle};
     sky_backlog_take(source->backlog, most, sender->batch_bytes, &slot->call.packets);
     if (start(sender, slot))
         return true;
@@ -467,13 +283,13 @@ void sky_sender_destroy(struct sky_sender *sender)
     if (sender == NULL)
         return;
     for (size_t i = 0; i < MAX_CALLS; i++) {
-        struct slot *slot = &sender->slots[i];
+        struct sky_sender_slot *slot = &sender->slots[i];
         if (!slot->is_busy)
             continue;
         sender->parts.ops->cancel(sender->transport, &slot->call);
         if (slot->call.kind != SKY_CALL_SEGMENTS)
             continue;
-        settle_single(slot);
+        sky_sender_settle_single(slot);
         sky_backlog_return(slot->source->backlog, &slot->call.packets);
     }
     if (sender->parts.courier != NULL)

@@ -19,7 +19,7 @@ struct sky_trust {
     bool unix_sockets;      /* peers on a unix socket */
     struct sky_cidr *cidrs; /* heap, owned */
     size_t cidr_count;
-    char *text; /* as written; heap, owned */
+    char *text; /* as written; heap, owned; NULL: nothing was read */
 };
 
 /* sky_trust_parse: reads one word or a comma-separated list. Returns NULL, or a static message:
@@ -28,6 +28,13 @@ const char *sky_trust_parse(const char *text, struct sky_trust *trust);
 
 /* sky_trust_fini: frees what trust owns and zeroes it: nobody is believed. */
 void sky_trust_fini(struct sky_trust *trust);
+
+/* sky_trust_or: the list that was read, else the general one. */
+static inline const struct sky_trust *sky_trust_or(const struct sky_trust *trust,
+                                                   const struct sky_trust *general)
+{
+    return trust->text != NULL ? trust : general;
+}
 
 /* sky_trust_peer: whether a peer is believed; NULL never is. Pure. */
 bool sky_trust_peer(const struct sky_trust *trust, const struct sockaddr *peer);

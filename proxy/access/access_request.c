@@ -111,7 +111,8 @@ void sky_access_request(struct sky_worker *worker, const h2o_req_t *req,
     if (worker->access_pen == NULL)
         return;
     sky_access_stamp(worker, &ends, &end_us);
-    sky_client_address(req, &worker->config->forwarded.trust, &peer);
+    sky_client_address(req, sky_front_forwarded_trust(req, &worker->config->forwarded.trust),
+                       &peer);
     describe(&access, req, &peer, client);
     access.status =
         outcome->client_gone && outcome->status == 0 ? STATUS_CLIENT_GONE : outcome->status;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "proxy/front/http1_front.h"
 #include "proxy/http/http1_chars.h"
 #include "proxy/peer_text.h"
 #include "proxy/route/route.h"
@@ -374,7 +375,8 @@ size_t sky_forward_write(const struct sky_forward *forward, char *dst)
     head.forward = forward;
     head.at = dst;
     req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer);
-    head.trusted = sky_trust_peer(&forward->config->forwarded.trust, (struct sockaddr *)&peer);
+    head.trusted = sky_trust_peer(sky_front_forwarded_trust(req, &forward->config->forwarded.trust),
+                                  (struct sockaddr *)&peer);
     head.nominated_count = find_nominated(req, head.nominated);
 
     if (forward->route != NULL)

@@ -69,6 +69,7 @@ struct sky_listener_config {
     bool proxy_protocol;    /* connections begin with its header */
     bool h2c;               /* HTTP/2 by prior knowledge, without TLS */
     uint16_t redirect_port; /* all requests are sent to https at this port; 0: none is */
+    struct sky_trust forwarded_trust, trust_incoming; /* read: in place of the general ones */
 };
 
 struct sky_error_page;

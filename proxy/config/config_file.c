@@ -65,27 +65,6 @@ static void read_routes(struct file *file, const yaml_node_t *node)
     sky_config_read_routes(file->config, &file->yaml, node);
 }
 
-/* The items of a sequence as texts; false after a report. To be freed in any case. */
-static bool collect(struct file *file, const yaml_node_t *node, const char *path,
-                    const char *accepted, struct sky_strings *items)
-{
-    const yaml_node_t *item;
-    size_t count = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
-    *items = (struct sky_strings){.items = calloc(count + 1, sizeof(char *))};
-    for (size_t i = 0; items->items != NULL && (item = sky_yaml_item(&file->yaml, node, i)); i++) {
-        const char *text = sky_yaml_text(&file->yaml, item, path, accepted);
-        if (text == NULL)
-            return false;
-        if ((items->items[items->count] = strdup(text)) == NULL)
-            break;
-        items->count++;
-    }
-    if (items->count == count && items->items != NULL)
-        return true;
-    report(file, node, path, NULL, "memory is out", NULL);
-    return false;
-}
-
 static void read_option(struct file *file, const struct sky_option *option, const yaml_node_t *node)
 {
     struct sky_yaml_place place;
@@ -94,7 +73,7 @@ static void read_option(struct file *file, const struct sky_option *option, cons
     sky_yaml_place(&file->yaml, node, &place);
     if (node->type == YAML_SEQUENCE_NODE && option->type->shape != SKY_OPTION_SCALAR) {
         struct sky_strings items;
-        if (collect(file, node, option->path, accepted, &items))
+        if (sky_yaml_texts(&file->yaml, node, option->path, accepted, &items))
             sky_option_set(option, file->config, &items, place.text, option->path,
                            file->yaml.problems);
         sky_strings_fini(&items);

@@ -250,6 +250,8 @@ void sky_config_clear_listeners(struct sky_config *config)
     for (size_t i = 0; i < config->listener_count; i++) {
         sky_address_fini(&config->listeners[i].address);
         tls_fini(&config->listeners[i].tls);
+        sky_trust_fini(&config->listeners[i].forwarded_trust);
+        sky_trust_fini(&config->listeners[i].trust_incoming);
     }
     free(config->listeners);
     config->listeners = NULL;

@@ -7,6 +7,7 @@
 
 #include "proxy/config/config_chars.h"
 #include "proxy/config/config_list.h"
+#include "proxy/config/config_member.h"
 
 static const char accepted_pair[] = "{certificate: FILE, key: FILE, ocsp: FILE}";
 static const char accepted_tls[] =
@@ -14,7 +15,7 @@ static const char accepted_tls[] =
     "ocsp: FILE}, ...], client_ca: FILE, client_auth: require or optional, hsts: VALUE}";
 static const char accepted_listener[] =
     "{address: ADDR, tls: {certificate: FILE, key: FILE}, redirect_https: PORT, http2: on or off, "
-    "h2c: on or off, proxy_protocol: on or off}";
+    "h2c: on or off, proxy_protocol: on or off, forwarded: {trust: LIST}, trust_incoming: LIST}";
 
 static void report(const struct sky_yaml *yaml, const yaml_node_t *node, const char *option,
                    const char *what, const char *accepted)
@@ -215,7 +216,39 @@ static void read_h2c(struct sky_listener_config *listener, struct sky_yaml *yaml
         report(yaml, node, "listen.h2c", "is given to a listener that redirects to https", NULL);
 }
 
-enum { ADDRESS, TLS, REDIRECT, HTTP2, H2C, PROXY_PROTOCOL, MEMBER_COUNT };
+static void read_forwarded(struct sky_listener_config *listener, struct sky_yaml *yaml,
+                           const yaml_node_t *node)
+{
+    static const struct sky_option trust = {
+        .path = "listen.forwarded.trust",
+        .type = &sky_option_type_trust,
+        .offset = offsetof(struct sky_listener_config, forwarded_trust)};
+    struct sky_yaml_member member = {.name = "trust", .required = true};
+    if (sky_yaml_read_members(yaml, node, "listen.forwarded", &member, 1, "{trust: LIST}"))
+        sky_config_read_member(yaml, &trust, NULL, member.value, listener);
+}
+
+static void read_trust_incoming(struct sky_listener_config *listener, struct sky_yaml *yaml,
+                                const yaml_node_t *node)
+{
+    static const struct sky_option trust = {
+        .path = "listen.trust_incoming",
+        .type = &sky_option_type_trust,
+        .offset = offsetof(struct sky_listener_config, trust_incoming)};
+    sky_config_read_member(yaml, &trust, NULL, node, listener);
+}
+
+enum {
+    ADDRESS,
+    TLS,
+    REDIRECT,
+    HTTP2,
+    H2C,
+    PROXY_PROTOCOL,
+    FORWARDED,
+    TRUST_INCOMING,
+    MEMBER_COUNT
+};
 
 static void read_listener(struct sky_config *config, struct sky_yaml *yaml, const yaml_node_t *item)
 {
@@ -226,6 +259,8 @@ static void read_listener(struct sky_config *config, struct sky_yaml *yaml, cons
         [HTTP2] = {.name = "http2"},
         [H2C] = {.name = "h2c"},
         [PROXY_PROTOCOL] = {.name = "proxy_protocol"},
+        [FORWARDED] = {.name = "forwarded"},
+        [TRUST_INCOMING] = {.name = "trust_incoming"},
     };
     if (item->type == YAML_MAPPING_NODE) {
         members[ADDRESS].value = NULL;
@@ -256,6 +291,10 @@ static void read_listener(struct sky_config *config, struct sky_yaml *yaml, cons
     if (members[PROXY_PROTOCOL].value != NULL)
         read_flag(yaml, members[PROXY_PROTOCOL].value, "listen.proxy_protocol",
                   &listener->proxy_protocol);
+    if (members[FORWARDED].value != NULL)
+        read_forwarded(listener, yaml, members[FORWARDED].value);
+    if (members[TRUST_INCOMING].value != NULL)
+        read_trust_incoming(listener, yaml, members[TRUST_INCOMING].value);
 }
 
 void sky_config_read_listen(struct sky_config *config, struct sky_yaml *yaml,

@@ -247,7 +247,7 @@ static void set_list(const struct sky_option *option, struct sky_strings *field,
     *field = copy;
 }
 
-static char *join(const struct sky_strings *items)
+char *sky_strings_join(const struct sky_strings *items)
 {
     size_t size = 1;
     for (size_t i = 0; i < items->count; i++)
@@ -273,7 +273,7 @@ void sky_option_set(const struct sky_option *option, struct sky_config *config,
         set_list(option, field, items, place, name, problems);
         return;
     }
-    char *text = join(items);
+    char *text = sky_strings_join(items);
     const char *problem = text != NULL ? option->type->read(option, field, text) : "memory is out";
     if (problem != NULL)
         report(option, text, problem, place, name, problems);

@@ -69,4 +69,7 @@ const void *sky_option_field(const struct sky_option *option, const struct sky_c
  * out. To be freed by sky_strings_fini. */
 bool sky_strings_split(const char *text, struct sky_strings *items);
 
+/* sky_strings_join: the items with commas between them; heap, NULL when memory is out. */
+char *sky_strings_join(const struct sky_strings *items);
+
 #endif

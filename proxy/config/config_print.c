@@ -75,6 +75,12 @@ static json_t *listeners_of(const struct sky_config *config)
             json_object_set_new(shown, "proxy_protocol", json_string("on"));
         if (listener->redirect_port != 0)
             json_object_set_new(shown, "redirect_https", json_integer(listener->redirect_port));
+        if (listener->forwarded_trust.text != NULL)
+            json_object_set_new(shown, "forwarded",
+                                json_pack("{s:s}", "trust", listener->forwarded_trust.text));
+        if (listener->trust_incoming.text != NULL)
+            json_object_set_new(shown, "trust_incoming",
+                                json_string(listener->trust_incoming.text));
         json_array_append_new(list, shown);
     }
     return list;

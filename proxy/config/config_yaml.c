@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The search for repeated keys is quadratic. */
@@ -246,4 +247,24 @@ json_t *sky_yaml_json(struct sky_yaml *yaml, const yaml_node_t *node)
     for (size_t i = 0; sky_yaml_next_pair(yaml, node, &i, &pair);)
         json_object_set_new(made, pair.key, sky_yaml_json(yaml, pair.value));
     return made;
+}
+
+bool sky_yaml_texts(struct sky_yaml *yaml, const yaml_node_t *node, const char *option,
+                    const char *accepted, struct sky_strings *items)
+{
+    const yaml_node_t *item;
+    size_t count = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+    *items = (struct sky_strings){.items = calloc(count + 1, sizeof(char *))};
+    for (size_t i = 0; items->items != NULL && (item = sky_yaml_item(yaml, node, i)); i++) {
+        const char *text = sky_yaml_text(yaml, item, option, accepted);
+        if (text == NULL)
+            return false;
+        if ((items->items[items->count] = strdup(text)) == NULL)
+            break;
+        items->count++;
+    }
+    if (items->count == count && items->items != NULL)
+        return true;
+    sky_yaml_report(yaml, node, (struct sky_problem){.option = option, .what = "memory is out"});
+    return false;
 }

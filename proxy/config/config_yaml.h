@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <yaml.h>
 
+#include "proxy/config/config.h"
 #include "proxy/config/config_problem.h"
 
 struct sky_yaml {
@@ -42,6 +43,11 @@ bool sky_yaml_is_null(const yaml_node_t *node);
 /* sky_yaml_item: the i-th item of a sequence; of any other node but null it is the node itself that
  * is the only item. NULL after the last. */
 const yaml_node_t *sky_yaml_item(struct sky_yaml *yaml, const yaml_node_t *node, size_t i);
+
+/* sky_yaml_texts: the items of a sequence as texts; false after a report. To be freed by
+ * sky_strings_fini in any case. */
+bool sky_yaml_texts(struct sky_yaml *yaml, const yaml_node_t *node, const char *option,
+                    const char *accepted, struct sky_strings *items);
 
 struct sky_yaml_pair {
     const char *key;

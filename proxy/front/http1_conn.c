@@ -39,9 +39,29 @@ static h2o_socket_t *get_socket(h2o_conn_t *super)
 static const h2o_conn_callbacks_t callbacks = {
     .get_sockname = get_sockname, .get_peername = get_peername, .get_socket = get_socket};
 
-struct sky_conn *sky_conn_of(h2o_req_t *req)
+struct sky_conn *sky_conn_of(const h2o_req_t *req)
 {
     return req->conn->callbacks == &callbacks ? of_super(req->conn) : NULL;
+}
+
+const struct sky_trust *sky_front_forwarded_trust(const h2o_req_t *req,
+                                                  const struct sky_trust *general)
+{
+    const struct sky_conn *conn = sky_conn_of(req);
+
+    return conn != NULL && conn->door != NULL
+               ? sky_trust_or(&conn->door->config->forwarded_trust, general)
+               : general;
+}
+
+const struct sky_trust *sky_front_trust_incoming(const h2o_req_t *req,
+                                                 const struct sky_trust *general)
+{
+    const struct sky_conn *conn = sky_conn_of(req);
+
+    return conn != NULL && conn->door != NULL
+               ? sky_trust_or(&conn->door->config->trust_incoming, general)
+               : general;
 }
 
 /* ---- small things for the other files ---- */

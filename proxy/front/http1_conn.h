@@ -162,7 +162,7 @@ struct sky_conn {
 struct sky_conn *sky_conn_new(struct sky_front *front, h2o_socket_t *sock);
 
 /* sky_conn_of: the connection of a request, NULL when it is not one of ours. */
-struct sky_conn *sky_conn_of(h2o_req_t *req);
+struct sky_conn *sky_conn_of(const h2o_req_t *req);
 
 void sky_conn_count(struct sky_conn *conn, enum sky_counter counter);
 

@@ -89,6 +89,13 @@ void sky_front_destroy(struct sky_front *front);
  * connection closes after it. */
 enum sky_refusal sky_front_refusal(h2o_req_t *req);
 
+/* sky_front_forwarded_trust, sky_front_trust_incoming: whom the request's listener believes, as the
+ * configuration has it now, if it has a list of its own; else the general one. */
+const struct sky_trust *sky_front_forwarded_trust(const h2o_req_t *req,
+                                                  const struct sky_trust *general);
+const struct sky_trust *sky_front_trust_incoming(const h2o_req_t *req,
+                                                 const struct sky_trust *general);
+
 /* sky_front_inform: passes an interim answer (1xx but 101) on. Dropped for HTTP/1.0 clients and for
  * connections of another kind. Fields are copied. */
 void sky_front_inform(h2o_req_t *req, int status, const h2o_header_t *fields, size_t field_count);

@@ -48,7 +48,8 @@ static void end_greeting(struct sky_conn *conn, struct sky_proxy_header *header)
     sky_conn_count(conn, known ? SKY_COUNT_proxy_header_used : SKY_COUNT_proxy_header_local);
     if (known) {
         h2o_socket_setpeername(conn->sock, (struct sockaddr *)&header->client, header->client_len);
-        if (!sky_admit_address((struct sky_worker *)conn->super.ctx, conn->sock)) {
+        if (!sky_admit_address((struct sky_worker *)conn->super.ctx, conn->sock,
+                               conn->door->config)) {
             sky_conn_close(conn);
             return;
         }
@@ -95,7 +96,8 @@ void sky_conn_greet(struct sky_conn *conn)
 
     conn->state = SKY_CONN_GREETING;
     h2o_socket_getpeername(conn->sock, (struct sockaddr *)&peer);
-    if (!sky_trust_peer(conn->front->trust, (struct sockaddr *)&peer)) {
+    if (!sky_trust_peer(sky_trust_or(&conn->door->config->forwarded_trust, conn->front->trust),
+                        (struct sockaddr *)&peer)) {
         give_up(conn, SKY_COUNT_proxy_header_untrusted, "the peer is not in forwarded.trust");
         return;
     }

@@ -44,12 +44,15 @@ static bool enter(struct sky_worker *worker, h2o_socket_t *sock)
     return false;
 }
 
-bool sky_admit_address(struct sky_worker *worker, h2o_socket_t *sock)
+bool sky_admit_address(struct sky_worker *worker, h2o_socket_t *sock,
+                       const struct sky_listener_config *listener)
 {
     static struct sky_log_limit crowded;
 
-    if (sky_connection_limit_enter_address(worker->connection_limit, sock,
-                                           &worker->config->forwarded.trust))
+    const struct sky_trust *trust =
+        sky_trust_or(&listener->forwarded_trust, &worker->config->forwarded.trust);
+
+    if (sky_connection_limit_enter_address(worker->connection_limit, sock, trust))
         return true;
     sky_count(&worker->counters, SKY_COUNT_connections_refused_address);
     sky_log_limited(&crowded, SKY_LOG_INFO,
@@ -70,7 +73,7 @@ bool sky_admit(struct sky_worker *worker, h2o_socket_t *sock,
         turn_away(sock, plain);
         return false;
     }
-    if (!sky_admit_address(worker, sock)) {
+    if (!sky_admit_address(worker, sock, listener)) {
         turn_away(sock, plain);
         return false;
     }

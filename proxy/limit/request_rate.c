@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "proxy/client_address.h"
+#include "proxy/front/http1_front.h"
 #include "proxy/limit/rate_limit.h"
 #include "proxy/route/route_rules.h"
 #include "proxy/worker.h"
@@ -31,7 +32,7 @@ uint32_t sky_request_rate_check(struct sky_worker *worker, const h2o_req_t *req,
     }
     if (rate->rate.count == 0)
         return 0;
-    sky_client_address(req, &config->forwarded.trust, &client);
+    sky_client_address(req, sky_front_forwarded_trust(req, &config->forwarded.trust), &client);
     if (!sky_address_key_of((struct sockaddr *)&client, &key))
         return 0;
     struct sky_rate_verdict verdict =

@@ -49,7 +49,8 @@ static bool peer_trusted(const struct sky_config *config, const h2o_req_t *req)
 {
     struct sockaddr_storage peer = {0};
     req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer);
-    return sky_trust_peer(&config->agent.trust_incoming, (struct sockaddr *)&peer);
+    return sky_trust_peer(sky_front_trust_incoming(req, &config->agent.trust_incoming),
+                          (struct sockaddr *)&peer);
 }
 
 /* The request's fields that begin with sw8, found in one pass. A repeated sw8 counts as malformed.

@@ -81,11 +81,11 @@ static const struct mistake {
     {"listen: [{port: 8080}]\n",
      "shop.yaml:1:11: listen.port: unknown option; accepted: {address: ADDR, tls: {certificate: "
      "FILE, key: FILE}, redirect_https: PORT, http2: on or off, h2c: on or off, proxy_protocol: on "
-     "or off}\n"},
+     "or off, forwarded: {trust: LIST}, trust_incoming: LIST}\n"},
     {"listen: [{}]\n",
      "shop.yaml:1:10: listen: \"address\" is missing; accepted: {address: ADDR, tls: {certificate: "
      "FILE, key: FILE}, redirect_https: PORT, http2: on or off, h2c: on or off, proxy_protocol: on "
-     "or off}\n"},
+     "or off, forwarded: {trust: LIST}, trust_incoming: LIST}\n"},
     {"listen: [{address: \":1\", redirect_https: 70000}]\n",
      "shop.yaml:1:42: listen.redirect_https: \"70000\" is no port; accepted: on, off or a port\n"},
     {"listen: [{address: \":1\", redirect_https: 1x}]\n",
@@ -103,6 +103,16 @@ static const struct mistake {
      "there\n"},
     {"listen: [{address: \":1\", redirect_https: on, h2c: on}]\n",
      "shop.yaml:1:51: listen.h2c: is given to a listener that redirects to https\n"},
+    {"listen: [{address: \":1\", forwarded: {trust: 10.0.0.0/33}}]\n",
+     "shop.yaml:1:45: listen.forwarded.trust: \"10.0.0.0/33\" has a prefix length that is no "
+     "number "
+     "up to 32 (IPv4) or 128; accepted: private, always, never, or a list of CIDRs, private and "
+     "unix\n"},
+    {"listen: [{address: \":1\", trust_incoming: [10.0.0.0/8, never]}]\n",
+     "shop.yaml:1:42: listen.trust_incoming: \"10.0.0.0/8,never\" has always or never beside "
+     "another entry; accepted: private, always, never, or a list of CIDRs, private and unix\n"},
+    {"listen: [{address: \":1\", forwarded: {rfc7239: on}}]\n",
+     "shop.yaml:1:38: listen.forwarded.rfc7239: unknown option; accepted: {trust: LIST}\n"},
     {"listen: [{address: \":1\", tls: {certificate: a, key: a, hsts: 1y}}]\n",
      "shop.yaml:1:62: listen.tls.hsts: \"1y\" does not begin with max-age=; accepted: a field's "
      "value, as max-age=31536000; includeSubDomains\n"},

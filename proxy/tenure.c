@@ -89,22 +89,10 @@ static void give_up(struct sky_tenure_upstream *share)
     free(share);
 }
 
-static bool is_busy(const struct sky_tenure *tenure)
-{
-    for (size_t i = 0; i < tenure->config->upstream_count; ++i)
-        if (tenure->shares[i]->users == 1 && sky_upstream_looks_up(tenure->upstreams[i]))
-            return true;
-    return false;
-}
-
-void sky_tenure_bury(struct sky_tenure **ended, bool all)
+void sky_tenure_bury(struct sky_tenure **ended)
 {
     while (*ended != NULL) {
         struct sky_tenure *tenure = *ended;
-        if (!all && is_busy(tenure)) {
-            ended = &tenure->next;
-            continue;
-        }
         *ended = tenure->next;
         for (size_t i = 0; i < tenure->config->upstream_count; ++i)
             give_up(tenure->shares[i]);

@@ -43,8 +43,7 @@ static inline struct sky_tenure *sky_tenure_hold(struct sky_tenure *tenure)
  * here, since this may run below a timer of one of its upstreams. */
 void sky_tenure_release(struct sky_tenure *tenure);
 
-/* sky_tenure_bury: frees those that have ended, but for upstreams with a lookup of a name under
- * way: those wait for a later call unless `all`. Never from below the loop. */
-void sky_tenure_bury(struct sky_tenure **ended, bool all);
+/* sky_tenure_bury: frees those that have ended. Never from below the loop. */
+void sky_tenure_bury(struct sky_tenure **ended);
 
 #endif

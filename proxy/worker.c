@@ -9,6 +9,7 @@
 
 #include "proxy/back/http1_back.h"
 #include "proxy/back/recycle.h"
+#include "proxy/back/resolve.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/route/route.h"
 #include "proxy/stitch/stitch.h"
@@ -188,7 +189,7 @@ static void serve(struct sky_worker *worker)
     while (!worker->stopped) {
         h2o_evloop_run(worker->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
         if (worker->ended_tenures != NULL)
-            sky_tenure_bury(&worker->ended_tenures, false);
+            sky_tenure_bury(&worker->ended_tenures);
     }
     if (worker->stitch != NULL)
         sky_stitch_flush(worker->stitch);
@@ -211,7 +212,8 @@ static void tear_down(struct sky_worker *worker)
     if (worker->stitch != NULL)
         sky_stitch_destroy(worker->stitch);
     sky_tenure_release(worker->tenure);
-    sky_tenure_bury(&worker->ended_tenures, true);
+    sky_tenure_bury(&worker->ended_tenures);
+    sky_resolve_end(worker->ctx.loop);
     h2o_multithread_unregister_receiver(worker->ctx.queue, &worker->orders);
     /* h2o's shutdown leaves its second GOAWAY on a timer, and asserts here that none is left */
     h2o_timeout_unlink(&worker->ctx.http2._graceful_shutdown_timeout);

@@ -3,11 +3,22 @@
 
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "reporter/log.h"
 
-/* How long the end of an upstream waits for a lookup under way. */
+/* How long the end of a loop waits for lookups under way. */
 #define LOOKUP_PATIENCE_MS 500
+
+/* A question to the name service. Its answer comes to the loop whatever has become of the server
+ * meanwhile. */
+struct sky_lookup {
+    struct sky_lookup *next;
+    struct sky_upstream_server *server; /* NULL: it is gone */
+    h2o_hostinfo_getaddr_req_t *request;
+};
+
+static _Thread_local struct sky_lookup *under_way; /* of this thread's loop */
 
 static bool same_address(const struct sky_upstream_address *known, const struct sockaddr *sockaddr,
                          socklen_t len)
@@ -61,13 +72,27 @@ bool sky_resolve_is_current(struct sky_upstream_conn *conn)
            has_address(conn->server, (struct sockaddr *)&peer, len);
 }
 
+static void end_lookup(struct sky_lookup *lookup)
+{
+    struct sky_lookup **at = &under_way;
+
+    while (*at != lookup)
+        at = &(*at)->next;
+    *at = lookup->next;
+    free(lookup);
+}
+
 static void on_answer(h2o_hostinfo_getaddr_req_t *req, const char *error, struct addrinfo *list,
                       void *arg)
 {
     static struct sky_log_limit limit;
-    struct sky_upstream_server *server = arg;
+    struct sky_lookup *lookup = arg;
+    struct sky_upstream_server *server = lookup->server;
 
     (void)req;
+    end_lookup(lookup);
+    if (server == NULL)
+        return;
     server->lookup = NULL;
     server->resolved_ms = h2o_now(server->upstream->ctx->loop);
     if (error == NULL)
@@ -81,13 +106,16 @@ static void on_answer(h2o_hostinfo_getaddr_req_t *req, const char *error, struct
 void sky_resolve_start(struct sky_upstream_server *server)
 {
     const char *host = server->address->host;
+    struct sky_lookup *lookup = h2o_mem_alloc(sizeof(*lookup));
     char port[6];
 
     snprintf(port, sizeof(port), "%u", server->address->port);
-    server->lookup = h2o_hostinfo_getaddr(
+    *lookup = (struct sky_lookup){.next = under_way, .server = server};
+    server->lookup = under_way = lookup;
+    lookup->request = h2o_hostinfo_getaddr(
         &server->upstream->ctx->receivers.hostinfo_getaddr, h2o_iovec_init(host, strlen(host)),
         h2o_iovec_init(port, strlen(port)), AF_UNSPEC, SOCK_STREAM, IPPROTO_TCP,
-        AI_ADDRCONFIG | AI_NUMERICSERV, on_answer, server);
+        AI_ADDRCONFIG | AI_NUMERICSERV, on_answer, lookup);
 }
 
 unsigned sky_resolve_age(const struct sky_upstream_server *server)
@@ -138,9 +166,17 @@ void sky_resolve_init(struct sky_upstream_server *server,
 
 void sky_resolve_fini(struct sky_upstream_server *server)
 {
-    /* The name service's thread answers to this loop's queue: better that it still exists then. */
-    for (int i = 0; server->lookup != NULL && i < LOOKUP_PATIENCE_MS / 10; ++i)
-        h2o_evloop_run(server->upstream->ctx->loop, 10);
     if (server->lookup != NULL)
-        h2o_hostinfo_getaddr_cancel(server->lookup);
+        server->lookup->server = NULL;
+}
+
+void sky_resolve_end(h2o_loop_t *loop)
+{
+    /* The name service's thread answers to this loop's queue: better that it still exists then. */
+    for (int i = 0; under_way != NULL && i < LOOKUP_PATIENCE_MS / 10; ++i)
+        h2o_evloop_run(loop, 10);
+    while (under_way != NULL) {
+        h2o_hostinfo_getaddr_cancel(under_way->request);
+        end_lookup(under_way);
+    }
 }

@@ -11,8 +11,12 @@
 void sky_resolve_init(struct sky_upstream_server *server,
                       void (*on_resolved)(struct sky_upstream_server *server));
 
-/* sky_resolve_fini: waits a little for a lookup under way. */
+/* sky_resolve_fini: nobody waits for a lookup under way any more. */
 void sky_resolve_fini(struct sky_upstream_server *server);
+
+/* sky_resolve_end: before this thread's loop is destroyed, and once no server is left: waits a
+ * little for lookups under way. */
+void sky_resolve_end(h2o_loop_t *loop);
 
 /* sky_resolve_age: how old the answer is, in times of `resolve`; 2 stands for more, and for none.
  */

@@ -52,11 +52,11 @@ struct sky_upstream_server {
     void (*on_resolved)(struct sky_upstream_server *server);
     struct sky_upstream_address addresses[SKY_UPSTREAM_MAX_ADDRESSES];
     size_t address_count;
-    size_t turn;            /* counts dials: addresses of a name are taken in turn */
-    unsigned answers;       /* that brought other addresses */
-    bool resolved_for_good; /* no name, or localhost */
-    uint64_t resolved_ms;   /* loop time of the last answer of the name service */
-    h2o_hostinfo_getaddr_req_t *lookup;
+    size_t turn;               /* counts dials: addresses of a name are taken in turn */
+    unsigned answers;          /* that brought other addresses */
+    bool resolved_for_good;    /* no name, or localhost */
+    uint64_t resolved_ms;      /* loop time of the last answer of the name service */
+    struct sky_lookup *lookup; /* under way; NULL: none is */
 
     /* dial.c */
     h2o_linklist_t unresolved; /* sky_dial.waiting, until the lookup is done */
@@ -141,9 +141,6 @@ void sky_upstream_close(struct sky_upstream_conn *conn);
 /* sky_upstream_retire: requests that have begun may go on with it, others come no more. The idle
  * sockets of servers that heir has too, and what is known of them, go to it; heir may be NULL. */
 void sky_upstream_retire(struct sky_upstream *upstream, struct sky_upstream *heir);
-
-/* sky_upstream_looks_up: whether the name of a server is being looked up. */
-bool sky_upstream_looks_up(const struct sky_upstream *upstream);
 
 /* sky_upstream_destroy: closes the idle sockets; none may be in use. */
 void sky_upstream_destroy(struct sky_upstream *upstream);

@@ -58,11 +58,3 @@ void sky_upstream_retire(struct sky_upstream *upstream, struct sky_upstream *hei
                 H2O_STRUCT_FROM_MEMBER(struct sky_upstream_conn, idle, server->idle.next));
     }
 }
-
-bool sky_upstream_looks_up(const struct sky_upstream *upstream)
-{
-    for (size_t i = 0; i < upstream->server_count; ++i)
-        if (upstream->servers[i]->lookup != NULL)
-            return true;
-    return false;
-}

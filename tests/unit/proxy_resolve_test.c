@@ -3,6 +3,7 @@
  */
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -14,11 +15,13 @@
 #include <cmocka.h>
 
 #include "proxy/back/dial.h"
+#include "proxy/back/resolve.h"
 #include "tests/unit/upstream_fixture.h"
 
 /* What the name service says: '4' and '6' are the loopback addresses, "" is a failure. */
 static char answer[8];
 static _Atomic int asked;
+static pthread_mutex_t silence = PTHREAD_MUTEX_INITIALIZER; /* held: it does not answer */
 static uint16_t port;
 
 static struct addrinfo *new_node(char family)
@@ -49,6 +52,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     (void)service;
     (void)hints;
     assert_string_equal(name, "app.test");
+    pthread_mutex_lock(&silence);
+    pthread_mutex_unlock(&silence);
     *result = NULL;
     for (const char *at = answer; *at != '\0'; ++at, end = &(*end)->ai_next)
         *end = new_node(*at);
@@ -250,6 +255,40 @@ static void no_answer_at_all(void **state)
     upstream_fixture_fini(&fixture);
 }
 
+static bool turned;
+
+static void on_turn(h2o_timeout_entry_t *entry)
+{
+    (void)entry;
+    turned = true;
+}
+
+/* An upstream may go while others serve, so the loop must not turn below its end. */
+static void a_lookup_outlives_its_upstream(void **state)
+{
+    h2o_timeout_entry_t timer = {.cb = on_turn};
+    struct upstream_fixture fixture;
+    struct call call = {.done = false};
+
+    (void)state;
+    set_up(&fixture);
+    strcpy(answer, "4");
+    struct sky_upstream *gone =
+        sky_upstream_new(&fixture.ctx, fixture.roster, 0, &fixture.config, &fixture.counters);
+    pthread_mutex_lock(&silence);
+    sky_dial_start(&call.dial, gone->servers[0], on_done);
+    sky_dial_cancel(&call.dial);
+    h2o_timeout_link(fixture.ctx.loop, &fixture.ctx.zero_timeout, &timer);
+    sky_upstream_destroy(gone);
+    assert_false(turned);
+    pthread_mutex_unlock(&silence);
+    sky_resolve_end(fixture.ctx.loop);
+    assert_int_equal(asked, 1);
+    assert_false(call.done);
+    h2o_timeout_unlink(&timer);
+    upstream_fixture_fini(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +296,7 @@ int main(void)
         cmocka_unit_test(an_old_answer_is_asked_for_again),
         cmocka_unit_test(connections_to_what_is_gone_are_not_kept),
         cmocka_unit_test(no_answer_at_all),
+        cmocka_unit_test(a_lookup_outlives_its_upstream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -172,7 +172,7 @@ static void test_shared_lookup(void **state)
     upstream_fixture_init(&fixture, "no-such-host.invalid:80", 1000);
     for (int i = 0; i < 5; ++i)
         sky_dial_start(&calls[i].dial, fixture.server, on_done);
-    h2o_hostinfo_getaddr_req_t *lookup = fixture.server->lookup;
+    struct sky_lookup *lookup = fixture.server->lookup;
     assert_non_null(lookup);
     sky_dial_cancel(&calls[1].dial);
     calls[1].done = 1;

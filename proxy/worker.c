@@ -119,8 +119,8 @@ static void carry_out(struct sky_worker *worker, struct order *order)
     switch (order->what) {
     case CHANGE:
         change(worker, order->plan);
-        h2o_multithread_send_message(worker->replies, &order->super);
-        return; /* who gets the reply frees it */
+        worker->changed = &order->super; /* becomes the reply */
+        return;
     case DRAIN:
         sky_acceptor_retire_all(&worker->acceptor);
         drain(worker);
@@ -183,6 +183,12 @@ static void build(const struct start *start)
     change(worker, start->plan);
 }
 
+static void reply(struct sky_worker *worker)
+{
+    h2o_multithread_send_message(worker->replies, worker->changed);
+    worker->changed = NULL; /* who gets it frees it */
+}
+
 static void serve(struct sky_worker *worker)
 {
     sky_acceptor_start(&worker->acceptor);
@@ -190,6 +196,8 @@ static void serve(struct sky_worker *worker)
         h2o_evloop_run(worker->ctx.loop, INT32_MAX); /* -1 is EINTR: go on */
         if (worker->ended_tenures != NULL)
             sky_tenure_bury(&worker->ended_tenures);
+        if (worker->changed != NULL && !sky_acceptor_is_closing(&worker->acceptor))
+            reply(worker);
     }
     if (worker->stitch != NULL)
         sky_stitch_flush(worker->stitch);

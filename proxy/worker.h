@@ -69,6 +69,7 @@ struct sky_worker {
     struct sky_tenure *ended_tenures;
     h2o_multithread_receiver_t orders;
     h2o_multithread_receiver_t *replies;
+    h2o_multithread_message_t *changed; /* the reply that is due; NULL: none */
     h2o_timeout_entry_t stop_poll;
     uint64_t stop_at_ms; /* loop time from which on connections are cut; 0 while running */
     bool cutting;        /* timeouts.stop has passed: running requests end as failed */
@@ -113,7 +114,8 @@ struct sky_worker *sky_worker_new(size_t index, struct sky_worker_plan *plan,
 void sky_worker_start(struct sky_worker *worker);
 
 /* sky_worker_change: any thread; returns at once and takes the plan over. What has begun ends by
- * the former plan, what begins is served by this one. A reply follows. */
+ * the former plan, what begins is served by this one. A reply follows once listeners that are gone
+ * have closed. One after the other: the next only after the reply. */
 void sky_worker_change(struct sky_worker *worker, struct sky_worker_plan *plan);
 
 /* sky_worker_drain: any thread; returns at once. The worker closes its listeners and keeps no

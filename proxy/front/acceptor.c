@@ -150,6 +150,11 @@ void sky_acceptor_abandon(struct sky_acceptor *acceptor, const struct sky_door *
     }
 }
 
+bool sky_acceptor_is_closing(struct sky_acceptor *acceptor)
+{
+    return h2o_timeout_is_linked(&acceptor->closer);
+}
+
 bool sky_acceptor_is_closed(const struct sky_acceptor *acceptor)
 {
     return acceptor->ports == NULL;

@@ -3,6 +3,9 @@
  * -> the server's pointers move to the new generation -> each worker gets a plan and replies when
  * it has changed -> the last reply ends the reload.
  *
+ * A listener that goes is closed before its worker replies: the next reload may open it again. An
+ * upgrade that is asked for meanwhile follows.
+ *
  * Failures: a defect in the configuration, an option that only a new process can apply, a
  * certificate, an address or a file that cannot be opened: one line each, what was opened for the
  * reload is closed, and the running configuration stays. From the first plan on nothing can fail.
@@ -148,15 +151,15 @@ static bool is_possible(const struct sky_server *server)
 {
     if (server->draining)
         sky_log(SKY_LOG_ERROR, "reload: this process drains");
-    else if (server->upgrade.line != NULL)
-        sky_log(SKY_LOG_ERROR, "reload: an upgrade is under way");
-    return !server->draining && server->upgrade.line == NULL;
+    return !server->draining;
 }
 
 void sky_reload(struct sky_server *server)
 {
-    if (server->reload.pending != 0) {
+    if (server->reload.pending != 0 || server->upgrade.line != NULL) {
         server->reload.again = true;
+        sky_log(SKY_LOG_INFO, "reload: follows the %s under way",
+                server->upgrade.line != NULL ? "upgrade" : "one");
         return;
     }
     sky_log(SKY_LOG_INFO, "reload: the configuration is read again");
@@ -190,6 +193,13 @@ void sky_reload_on_changed(struct sky_server *server)
     server->reload.done_at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
     sky_log(SKY_LOG_INFO, "reload: done");
     sky_notify("READY=1\nSTATUS=serving");
+    sky_reload_resume(server);
+    if (server->reload.pending == 0)
+        sky_upgrade_resume(server);
+}
+
+void sky_reload_resume(struct sky_server *server)
+{
     if (!server->reload.again || server->stopping)
         return;
     server->reload.again = false;

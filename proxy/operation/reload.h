@@ -20,9 +20,12 @@ struct sky_reload {
     double done_at; /* seconds since 1970, of the last one that was done, or of the start */
 };
 
-/* sky_reload: reads, checks and opens everything, then tells the workers. One that finds another
- * under way follows it. What is wrong is logged, and nothing has changed then. */
+/* sky_reload: reads, checks and opens everything, then tells the workers. One that finds another,
+ * or an upgrade, under way follows it. What is wrong is logged, and nothing has changed then. */
 void sky_reload(struct sky_server *server);
+
+/* sky_reload_resume: what a hangup was remembered for is over. */
+void sky_reload_resume(struct sky_server *server);
 
 /* sky_reload_on_changed: one worker has changed. */
 void sky_reload_on_changed(struct sky_server *server);

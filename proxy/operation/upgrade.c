@@ -3,7 +3,7 @@
  * its end of it and all listening sockets, named in SKYSTITCH_UPGRADE -> it reads its
  * configuration, finds its addresses among the sockets, serves, and says "ready" with the
  * descriptors it uses -> those are closed here without more ado, others are emptied as at any stop,
- * and this process drains.
+ * and this process drains. A hangup in between is carried out by who is there afterwards.
  *
  * Failures: it cannot be spawned; it ends before it is ready (its own lines in the log say why); it
  * takes longer than the patience: it is killed. This process goes on each time. */
@@ -47,6 +47,7 @@ static void fail(struct sky_server *server, const char *why)
         sky_log(SKY_LOG_ERROR, "upgrade: process %d %s; this one goes on", (int)server->upgrade.pid,
                 why);
     close_line(server);
+    sky_reload_resume(server);
 }
 
 static void on_deadline(h2o_timeout_entry_t *entry)
@@ -82,6 +83,8 @@ static void succeed(struct sky_server *server, const char *taken)
             (int)server->upgrade.pid);
     sky_notify("MAINPID=%d", (int)server->upgrade.pid);
     close_line(server);
+    if (server->reload.again) /* it may have read its configuration before */
+        kill(server->upgrade.pid, SIGHUP);
     sky_server_hand_over(server, handed_over);
     free(handed_over);
 }
@@ -167,8 +170,6 @@ static const char *obstacle(const struct sky_server *server)
         return "this process stops";
     if (server->draining)
         return "this process drains";
-    if (server->reload.pending != 0)
-        return "a reload is under way";
     return server->upgrade.line != NULL ? "another one is under way" : NULL;
 }
 
@@ -177,6 +178,11 @@ void sky_upgrade_begin(struct sky_server *server)
     struct sky_upgrade *upgrade = &server->upgrade;
     const char *why = obstacle(server);
     int pair[2];
+    if (why == NULL && server->reload.pending != 0) {
+        upgrade->due = true;
+        sky_log(SKY_LOG_INFO, "upgrade: follows the reload under way");
+        return;
+    }
     if (why != NULL) {
         sky_log(SKY_LOG_ERROR, "upgrade: refused: %s", why);
         return;
@@ -196,6 +202,14 @@ void sky_upgrade_begin(struct sky_server *server)
     h2o_timeout_init(server->ctx.loop, &upgrade->patience, PATIENCE_MS);
     upgrade->deadline = (h2o_timeout_entry_t){.cb = on_deadline};
     h2o_timeout_link(server->ctx.loop, &upgrade->patience, &upgrade->deadline);
+}
+
+void sky_upgrade_resume(struct sky_server *server)
+{
+    if (!server->upgrade.due || server->stopping)
+        return;
+    server->upgrade.due = false;
+    sky_upgrade_begin(server);
 }
 
 void sky_upgrade_cancel(struct sky_server *server)

@@ -171,6 +171,22 @@ def test_listeners(stage: Stage) -> None:
         assert ask(client), "of the running configuration"
 
 
+def test_a_listener_that_goes_and_comes_back(stage: Stage) -> None:
+    """At once: the reload that removes it lasts until its socket is closed."""
+    proxy = Skystitch(stage, Origin(stage).address, config={"workers": 2})
+    stays, other = {"address": f"127.0.0.1:{proxy.port}"}, {"address": f"127.0.0.1:{free_port()}"}
+    load = Load(proxy.port, fresh=True, clients=2)
+    for _ in range(5):
+        reload(proxy, listen=[stays, other])
+        with RawClient("127.0.0.1", int(other["address"].split(":")[1])) as client:
+            assert ask(client)
+        reload(proxy, listen=[stays])
+    reload(proxy, listen=[stays, other])
+    load.stop()
+    assert load.failures == []
+    assert load.refused == 0
+
+
 def test_from_one_address_to_all(stage: Stage) -> None:
     proxy = Skystitch(stage, Origin(stage).address)
     load = Load(proxy.port, fresh=True, clients=2)

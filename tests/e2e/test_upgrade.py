@@ -144,6 +144,42 @@ def test_one_that_cannot_start_changes_nothing(stage: Stage) -> None:
     assert proxy.wait() == 0
 
 
+def test_with_a_reload_at_once(stage: Stage) -> None:
+    """Both signals are carried out, one after the other."""
+    proxy = Skystitch(stage, Origin(stage).address, config={"workers": 2})
+    proxy.signal(signal.SIGSTOP)
+    for number in (signal.SIGUSR2, signal.SIGHUP):
+        proxy.signal(number)
+    proxy.signal(signal.SIGCONT)
+    new = successor(proxy, proxy.pid)
+    assert proxy.wait() == 0
+    log = proxy.log()
+    assert log.index("reload: done") < log.index("upgrade: process")
+    end(new)
+
+
+def test_a_reload_while_the_new_one_starts(stage: Stage) -> None:
+    """Who serves afterwards carries it out: it may not be in what the new one has read."""
+    proxy = Skystitch(stage, Origin(stage).address, start=False)
+    held, starter = stage.path("held"), stage.path("starter")
+    starter.write_text(f'#!/bin/bash\nwhile [ -e {held} ]; do sleep 0.01; done\nexec -a "$0" {proxy.argv[0]} "$@"\n')
+    starter.chmod(0o755)
+    proxy.argv[0] = str(starter)
+    proxy.start()
+    good = proxy.config_path.read_text()
+    for turn, (text, result) in enumerate([("{", "refused"), (good, "done")], 1):
+        held.touch()
+        proxy.config_path.write_text(text)
+        proxy.signal(signal.SIGUSR2)
+        until(lambda turn=turn: len(re.findall("process .* starts as", proxy.log())) == turn, "it starts")
+        proxy.signal(signal.SIGHUP)
+        until(lambda turn=turn: proxy.log().count("reload: follows the upgrade") == turn, "it waits")
+        held.unlink()
+        until(lambda result=result: proxy.metric("skystitch_reloads_total", result=result) == 1, "a reload")
+    end(successor(proxy, proxy.pid))
+    assert proxy.wait() == 0
+
+
 def test_not_as_process_1(stage: Stage) -> None:
     """As in a container, whose end that would be."""
     probe = subprocess.run(["unshare", "--fork", "--pid", "true"], capture_output=True)

@@ -151,7 +151,11 @@ bool sky_front_close_oldest_idle(struct sky_front *front)
     if (oldest == &front->idle_timeout._entries)
         return false;
     h2o_timeout_entry_t *timer = H2O_STRUCT_FROM_MEMBER(h2o_timeout_entry_t, _link, oldest);
-    sky_conn_close(H2O_STRUCT_FROM_MEMBER(struct sky_conn, timer, timer));
+    struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, timer, timer);
+    if (conn->h2 != NULL)
+        sky_h2_dismiss(conn->h2);
+    else
+        sky_conn_close(conn);
     return true;
 }
 

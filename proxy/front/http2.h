@@ -143,6 +143,9 @@ void sky_h2_input(struct sky_h2 *h2, struct sky_text bytes);
  * afterwards. */
 void sky_h2_drain(struct sky_h2 *h2);
 
+/* sky_h2_dismiss: an idle connection ends at once, after a GOAWAY as far as the socket takes it. */
+void sky_h2_dismiss(struct sky_h2 *h2);
+
 /* sky_h2_destroy: frees the streams, whose generators are stopped, and all of HTTP/2. */
 void sky_h2_destroy(struct sky_h2 *h2);
 

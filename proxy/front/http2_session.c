@@ -275,6 +275,18 @@ static void settle(struct sky_h2 *h2)
         sky_conn_set_timer(conn, &conn->front->idle_timeout, on_idle_timeout);
 }
 
+void sky_h2_dismiss(struct sky_h2 *h2)
+{
+    struct sky_conn *conn = h2->conn;
+
+    nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR);
+    if (frame_some(h2) && h2->out != NULL) {
+        h2o_iovec_t bytes = h2o_iovec_init(h2->out->bytes, h2->out->size);
+        conn->io->send(conn, &bytes, 1);
+    }
+    sky_conn_close(conn);
+}
+
 static void dispatch_ready(struct sky_h2 *h2)
 {
     h2->conn->dispatching = true;

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from harness import Exchange, Origin, RawClient, Skystitch, Stage, until
+from harness.http2 import get
+from http2_setting import Setting
 
 GET = b"GET /users/7 HTTP/1.1\r\nHost: a\r\n\r\n"
 MIB = 1 << 20
@@ -41,6 +43,19 @@ def test_oldest_idle_connection_makes_room(stage: Stage) -> None:
             assert served(clients[0])
     assert proxy.metric("skystitch_connections_displaced_total") == 1
     assert proxy.metric("skystitch_connections_refused_total") == 0
+
+
+def test_a_displaced_http2_connection_hears_why(stage: Stage) -> None:
+    """GOAWAY: what the client has sent meanwhile may go elsewhere."""
+    setting = Setting(stage, Origin(stage).address, config={"limits": {"connections": 16}})
+    with contextlib.ExitStack() as open_clients:
+        oldest = open_clients.enter_context(setting.client())
+        assert oldest.request(1, get()).status == 200
+        others = [open_clients.enter_context(setting.client()) for _ in range(16)]
+        assert all(client.request(1, get()).status == 200 for client in others)
+        oldest.until_closed()
+        assert [(frame.last_stream_id, frame.error_code) for frame in oldest.goaways] == [(1, 0)]
+    assert setting.proxy.metric("skystitch_connections_displaced_total") == 1
 
 
 def test_connections_are_refused_when_none_is_idle(stage: Stage) -> None:

@@ -146,9 +146,8 @@ static enum sky_body_result make_room(struct sky_body_buffer *buffer, size_t wan
 enum sky_body_result sky_body_buffer_append(struct sky_body_buffer *buffer, struct sky_text piece)
 {
     enum sky_body_result result;
-    uint64_t room = buffer->limit_bytes - buffer->file_bytes - buffer->memory_size;
 
-    if (piece.len > room)
+    if (piece.len > sky_body_buffer_room(buffer))
         return SKY_BODY_TOO_LARGE;
     if (piece.len == 0)
         return SKY_BODY_OK;

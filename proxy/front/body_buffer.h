@@ -57,6 +57,12 @@ enum sky_body_result sky_body_buffer_expect(struct sky_body_buffer *buffer, uint
 enum sky_body_result sky_body_buffer_append(struct sky_body_buffer *buffer, struct sky_text piece)
     __attribute__((warn_unused_result));
 
+/* sky_body_buffer_room: how many bytes more the limit lets in; before finish. */
+static inline uint64_t sky_body_buffer_room(const struct sky_body_buffer *buffer)
+{
+    return buffer->limit_bytes - buffer->file_bytes - buffer->memory_size;
+}
+
 /* sky_body_buffer_finish: the whole body, valid until fini, not to be written to; base is not NULL
  * even when it is empty. */
 enum sky_body_result sky_body_buffer_finish(struct sky_body_buffer *buffer, struct sky_text *body)

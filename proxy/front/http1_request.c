@@ -187,6 +187,8 @@ static bool read_chunked_body(struct sky_conn *conn)
     h2o_buffer_consume(input, (*input)->size - rest.len);
     if (got == SKY_CHUNKED_ERROR)
         return refuse_body(conn, SKY_REFUSAL_chunk);
+    if (sky_chunked_announced(&conn->decoder) > sky_body_buffer_room(&conn->body))
+        return refuse_body(conn, SKY_REFUSAL_body_size);
     return got == SKY_CHUNKED_DONE && finish_body(conn);
 }
 

@@ -182,7 +182,8 @@ enum sky_stream_result sky_front_read(h2o_req_t *req, char *dst, size_t room, si
     if (result == SKY_STREAM_FAILED)
         return result;
     stream->received_bytes += *got;
-    if (stream->received_bytes > stream->limit_bytes)
+    if (stream->received_bytes > stream->limit_bytes ||
+        sky_chunked_announced(&conn->decoder) > stream->limit_bytes - stream->received_bytes)
         return fail(conn, SKY_REFUSAL_body_size);
     if (comes_too_slowly(conn))
         return fail(conn, SKY_REFUSAL_body_rate);

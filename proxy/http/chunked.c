@@ -207,3 +207,8 @@ enum sky_chunked_result sky_chunked_next(struct sky_chunked *chunked, struct sky
     }
     return chunked->state == STATE_DONE ? SKY_CHUNKED_DONE : SKY_CHUNKED_ERROR;
 }
+
+uint64_t sky_chunked_announced(const struct sky_chunked *chunked)
+{
+    return chunked->state == STATE_DATA ? chunked->left : 0;
+}

@@ -41,4 +41,8 @@ struct sky_chunked {
 enum sky_chunked_result sky_chunked_next(struct sky_chunked *chunked, struct sky_text *input,
                                          struct sky_text *data) __attribute__((warn_unused_result));
 
+/* sky_chunked_announced: how many bytes of data are still to come by the size of the chunk under
+ * way. */
+uint64_t sky_chunked_announced(const struct sky_chunked *chunked);
+
 #endif

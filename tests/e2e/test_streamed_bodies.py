@@ -236,6 +236,10 @@ def test_chunks_beyond_the_limit(stage: Stage) -> None:
     with proxy.raw() as client:
         client.send(CHUNKED + (b"10000\r\n" + bytes(65536) + b"\r\n") * 17)
         refused(client, 413)
+    for announced in (b"100001", b"f" * 16):  # before anything of it has come
+        with proxy.raw() as client:
+            client.send(CHUNKED + announced + b"\r\n")
+            refused(client, 413)
 
 
 def test_the_client_leaves_in_mid_body(stage: Stage) -> None:

@@ -136,6 +136,7 @@ struct sky_conn {
     enum sky_refusal refusal; /* of the body */
     struct sky_text upgrade;  /* protocols that the request asks for; empty: none */
     struct sky_tunnel *tunnel;
+    unsigned looks;  /* after a client that has shut its side */
     bool must_close; /* the input cannot be trusted, or is not wanted, any more */
     struct {
         enum sky_conn_then then;
@@ -251,6 +252,15 @@ void sky_conn_greet(struct sky_conn *conn);
 /* sky_conn_half_close: the client sends no more. True: it is to have the answer nevertheless, and
  * is watched for its going away; the socket must not be read any more. */
 bool sky_conn_half_close(struct sky_conn *conn);
+
+/* sky_conn_watch: the same for a request that has come with the one before. */
+void sky_conn_watch(struct sky_conn *conn);
+
+/* sky_conn_is_last: whether no request can follow the one that runs. */
+static inline bool sky_conn_is_last(const struct sky_conn *conn)
+{
+    return conn->half_closed && (conn->ssl != NULL || conn->sock->input->size == 0);
+}
 
 /* ---- http1_stream.c ---- */
 

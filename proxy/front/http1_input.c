@@ -58,7 +58,7 @@ void sky_conn_read_rest_soon(struct sky_conn *conn)
 
 void sky_conn_resume_reading(struct sky_conn *conn)
 {
-    if (!conn->reading_paused)
+    if (!conn->reading_paused || conn->half_closed)
         return;
     conn->reading_paused = false;
     h2o_socket_read_start(conn->sock, on_read);

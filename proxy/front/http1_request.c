@@ -19,6 +19,8 @@ static bool dispatch(struct sky_conn *conn)
 {
     conn->state = SKY_CONN_RUNNING;
     h2o_timeout_unlink(&conn->timer);
+    if (conn->half_closed)
+        sky_conn_watch(conn);
     conn->dispatching = true;
     h2o_process_request(&conn->req);
     conn->dispatching = false;
@@ -158,6 +160,16 @@ static bool finish_body(struct sky_conn *conn)
     return dispatch(conn);
 }
 
+/* Who has shut its side sends no more of it. */
+static bool await_body(struct sky_conn *conn)
+{
+    if (conn->half_closed) {
+        sky_conn_count(conn, SKY_COUNT_client_gone);
+        sky_conn_close(conn);
+    }
+    return false;
+}
+
 static bool read_sized_body(struct sky_conn *conn)
 {
     h2o_buffer_t **input = &conn->sock->input;
@@ -170,7 +182,7 @@ static bool read_sized_body(struct sky_conn *conn)
         return body_failed(conn, result);
     conn->body_left -= piece.len;
     h2o_buffer_consume(input, piece.len);
-    return conn->body_left == 0 && finish_body(conn);
+    return conn->body_left == 0 ? finish_body(conn) : await_body(conn);
 }
 
 static bool read_chunked_body(struct sky_conn *conn)
@@ -189,7 +201,7 @@ static bool read_chunked_body(struct sky_conn *conn)
         return refuse_body(conn, SKY_REFUSAL_chunk);
     if (sky_chunked_announced(&conn->decoder) > sky_body_buffer_room(&conn->body))
         return refuse_body(conn, SKY_REFUSAL_body_size);
-    return got == SKY_CHUNKED_DONE && finish_body(conn);
+    return got == SKY_CHUNKED_DONE ? finish_body(conn) : await_body(conn);
 }
 
 /* The timer is for who sends nothing; this is for who sends a little, to hold a place. */
@@ -206,7 +218,7 @@ bool sky_conn_too_slow(const struct sky_front *front, const struct sky_body_buff
 static bool read_body(struct sky_conn *conn)
 {
     if (conn->sock->input->size == 0)
-        return false;
+        return await_body(conn);
     if (sky_conn_too_slow(conn->front, &conn->body, conn->sock->input->size, conn->body_began_ms))
         return refuse_body(conn, SKY_REFUSAL_body_rate);
     sky_conn_set_timer(conn, &conn->front->body_timeout, sky_conn_on_body_timeout);
@@ -227,7 +239,8 @@ static bool begin_body(struct sky_conn *conn, const struct sky_head *head)
     if (conn->front->body_policy != NULL) {
         struct sky_body_policy policy = conn->front->body_policy(&conn->req);
         conn->body.limit_bytes = policy.limit_bytes;
-        streamed = policy.streamed && (head->has_length || !policy.needs_length);
+        streamed = policy.streamed && (head->has_length || !policy.needs_length) &&
+                   !conn->half_closed; /* all of it is here, or never comes */
     }
     if (streamed && head->has_length && head->content_length > conn->body.limit_bytes)
         result = SKY_BODY_TOO_LARGE;
@@ -355,6 +368,10 @@ static bool is_preface(struct sky_conn *conn)
 
 static bool await_head(struct sky_conn *conn)
 {
+    if (conn->half_closed) {
+        sky_conn_close(conn);
+        return false;
+    }
     if (conn->state == SKY_CONN_IDLE && conn->sock->input->size > conn->scan.begin) {
         conn->state = SKY_CONN_HEAD;
         sky_conn_set_timer(conn, &conn->front->head_timeout, sky_conn_on_head_timeout);

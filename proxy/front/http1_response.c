@@ -165,7 +165,7 @@ static void choose_framing(struct sky_conn *conn, uint64_t body_bytes, bool fina
         conn->response.to_the_end = !conn->response.chunked;
     }
     if (!req->http1_is_persistent || conn->stream.unread || conn->response.to_the_end ||
-        conn->front->draining || conn->super.ctx->shutdown_requested)
+        conn->front->draining || conn->super.ctx->shutdown_requested || sky_conn_is_last(conn))
         conn->must_close = true;
 }
 

@@ -41,6 +41,7 @@ bool sky_front_switch(h2o_req_t *req, struct sky_text protocol, struct sky_tunne
     h2o_iovec_t head = sky_conn_switch_head(conn, protocol);
     h2o_buffer_t *input = conn->sock->input;
     h2o_timeout_unlink(&conn->timer);
+    h2o_timeout_unlink(&conn->stream_timer);
     h2o_timeout_unlink(&conn->settler);
     conn->response.head_made = true;
     conn->state = SKY_CONN_TUNNEL;

@@ -237,6 +237,93 @@ class TestRabbit:
         assert bad["spans"][0]["error"] is True
         assert bad["spans"][0]["logs"] == [log("ValueError", "bad")]
 
+    @pytest.fixture
+    def blocking(
+        self, proxy: Proxy, restart: Any, channel: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> Any:
+        """A blocking channel with a good and a bad message, then none."""
+        from pika import BasicProperties
+        from pika.adapters.blocking_connection import BlockingChannel
+        from pika.spec import Basic
+
+        from skystitch import agent
+
+        method = Basic.Deliver(exchange="x", routing_key="q")
+        first = (method, BasicProperties(headers={"sw8": sw8()}), b"good")
+        self.found = [first, (method, BasicProperties(), b"bad"), (None, None, None)]
+        self.closed = 0
+
+        def consume(_: Any, queue: str, **options: Any) -> Any:
+            try:
+                yield from self.found
+            finally:
+                self.closed += 1
+
+        agent.stop()
+        monkeypatch.setattr(BlockingChannel, "consume", consume)
+        monkeypatch.setattr(BlockingChannel, "basic_get", lambda *_: self.found.pop(0))
+        restart(SKYSTITCH_CHANNEL=proxy.channel)
+        made = object.__new__(BlockingChannel)
+        made._impl, made._connection = channel, type("", (), {"_impl": channel.connection})
+        return made
+
+    def operations(self, proxy: Proxy) -> list[list[str]]:
+        return [[span["operation"] for span in made["spans"]] for made in own_segments(proxy)]
+
+    CONSUMED = "RabbitMQ/Topic/x/Queue/q/Consumer"
+
+    def test_consume_in_a_loop(self, proxy: Proxy, blocking: Any) -> None:
+        """What is done for a message is part of its span, until the next one is asked for."""
+        for _, _, body in blocking.consume("q", inactivity_timeout=1):
+            with skystitch.span(f"{body}"):
+                pass
+        assert self.operations(proxy) == [
+            [self.CONSUMED, "b'good'"],
+            [self.CONSUMED, "b'bad'"],
+            ["None"],
+        ]
+        assert self.closed == 1
+
+    def test_a_loop_that_is_left(self, proxy: Proxy, blocking: Any) -> None:
+        for _, properties, _ in blocking.consume("q"):
+            if not properties.headers:
+                break
+        assert self.closed == 1
+        assert skystitch.current_trace_id() == ""
+        with pytest.raises(ZeroDivisionError) as raised:  # noqa: PT012
+            for _ in blocking.consume("q"):
+                raise ZeroDivisionError
+        assert len(raised.traceback) == 1
+        assert skystitch.current_trace_id() == ""
+        assert self.operations(proxy) == [[self.CONSUMED]] * 3
+
+    def test_consume_within_a_request(self, proxy: Proxy, run: Any, blocking: Any) -> None:
+        """A generator that outlives the request must not leave it the current one."""
+        kept = []
+
+        def call() -> None:
+            kept.append(blocking.consume("q"))
+            next(kept[0])
+            with skystitch.span("inner"):
+                pass
+
+        spans = run(call).message["spans"]
+        found = [(span["type"], span["operation"], span["parent"]) for span in spans[1:]]
+        assert found == [("local", self.CONSUMED, 1), ("local", "inner", 1)]
+        assert skystitch.current_trace_id() == ""
+        kept[0].close()
+        assert self.closed == 1
+
+    def test_get(self, proxy: Proxy, blocking: Any) -> None:
+        from inspect import isgeneratorfunction
+
+        assert isgeneratorfunction(type(blocking).consume)
+        while blocking.basic_get("q")[0] is not None:
+            pass
+        good, bad = own_segments(proxy)
+        assert good == segment(consumed(53, self.CONSUMED, "rabbit:5672", [*self.TAGS]))
+        assert bad["trace"] != TRACE
+
     def test_pikas_own_callbacks_are_left_alone(self) -> None:
         pytest.importorskip("pika")
         from skystitch.plugins import sw_rabbitmq

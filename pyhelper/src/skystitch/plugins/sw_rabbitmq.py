@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pika: an Exit span for each message that is published, and an Entry for each that a callback
-gets, in a segment of its own, which lasts as long as the callback."""
+"""pika: an Exit span for each message that is published, and an Entry for each that is taken, in a
+segment of its own. A callback's lasts as long as the callback; that of consume() until the next
+message is asked for; that of basic_get() is over at once: nobody says when the app is done."""
 
 from __future__ import annotations
 
 import copy
 import functools
+import inspect
+from collections.abc import Iterator
 from typing import Any, Callable
 
 from skystitch import errors, exits, log, spans
 from skystitch.patches import Patches, require
+from skystitch.scope import find_scope
 
 PRODUCER = 52
 CONSUMER = 53
@@ -25,11 +29,14 @@ def install() -> None:
     from pika.channel import Channel
 
     require(pika, "BasicProperties")
-    require(Channel, "basic_publish", "basic_consume")
-    require(BlockingChannel, "basic_consume")
+    require(Channel, "basic_publish", "basic_consume", "basic_get")
+    require(BlockingChannel, "basic_consume", "basic_get", "consume")
     _patches.wrap(Channel, "basic_publish", _wrap_publish)
-    _patches.wrap(Channel, "basic_consume", _wrap_consume)
-    _patches.wrap(BlockingChannel, "basic_consume", _wrap_consume)
+    _patches.wrap(Channel, "basic_consume", _wrap_callback)
+    _patches.wrap(Channel, "basic_get", _wrap_callback)
+    _patches.wrap(BlockingChannel, "basic_consume", _wrap_callback)
+    _patches.wrap(BlockingChannel, "basic_get", _wrap_get)
+    _patches.wrap(BlockingChannel, "consume", _wrap_generator)
 
 
 def uninstall() -> None:
@@ -92,19 +99,68 @@ def _with_trace(channel: Any, properties: Any, call: exits.Call) -> Any:
     return properties
 
 
-def _wrap_consume(original: Callable[..., Any]) -> Callable[..., Any]:
-    def basic_consume(
-        channel: Any, queue: Any, on_message_callback: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        if callable(on_message_callback) and not _is_pikas(on_message_callback):
-            on_message_callback = _traced(on_message_callback)
+def _wrap_callback(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Of a method whose second argument is what gets the messages, as that of
+    basic_consume(queue, on_message_callback) and of basic_get(queue, callback)."""
+    name = list(inspect.signature(original).parameters)[2]
+
+    def take(channel: Any, queue: Any, *args: Any, **kwargs: Any) -> Any:
+        if args:
+            args = (_watched(args[0]), *args[1:])
+        elif name in kwargs:
+            kwargs[name] = _watched(kwargs[name])
         try:
-            return original(channel, queue, on_message_callback, *args, **kwargs)
+            return original(channel, queue, *args, **kwargs)
         except BaseException as error:
             errors.forget_own_frame(error)
             raise
 
-    return basic_consume
+    return take
+
+
+def _watched(callback: Any) -> Any:
+    return _traced(callback) if callable(callback) and not _is_pikas(callback) else callback
+
+
+def _wrap_get(original: Callable[..., Any]) -> Callable[..., Any]:
+    def basic_get(channel: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            found = original(channel, *args, **kwargs)
+        except BaseException as error:
+            errors.forget_own_frame(error)
+            raise
+        if found[0] is not None:
+            entry = _begin(channel, found[0], found[1])
+            if entry is not None:
+                entry.end()
+        return found
+
+    return basic_get
+
+
+def _wrap_generator(original: Callable[..., Any]) -> Callable[..., Any]:
+    def consume(channel: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        entry = None
+        messages = original(channel, *args, **kwargs)
+        try:
+            for found in messages:
+                if found[0] is not None:
+                    is_own = find_scope() is None
+                    entry = _begin(channel, found[0], found[1])
+                    if entry is not None and is_own:
+                        entry.enter()
+                    elif entry is not None:
+                        entry.end()  # a part of what may end before the loop does
+                yield found
+                if entry is not None:
+                    entry.end()
+                    entry = None
+        finally:
+            if entry is not None:
+                entry.end()
+            messages.close()
+
+    return consume
 
 
 def _is_pikas(callback: Any) -> bool:

@@ -2,7 +2,8 @@
 /* Inside of http1_front: one client connection. Private to http1_front.c (all connections of
  * a loop), http1_conn.c (the connection's life), http1_input.c (when bytes are read), http1_io.c
  * (how bytes move), http1_request.c (from bytes to a running request), http1_response.c (from
- * h2o_send to bytes) and http1_switch.c (from a request to a tunnel).
+ * h2o_send to framed bytes), http1_output.c (from those to the socket) and http1_switch.c (from a
+ * request to a tunnel).
  *
  *              head whole, no body
  *        +-------------------------------+
@@ -79,12 +80,16 @@ enum sky_conn_then {
     SKY_THEN_CUT      /* the answer cannot be completed: close, so that the client sees it */
 };
 
+struct sky_answer_file;
 struct sky_conn;
 
 /* How bytes move; each as the system call, -1 and errno when it fails. */
 struct sky_conn_io {
-    ssize_t (*receive)(struct sky_conn *conn, char *bytes, size_t size);     /* recv(2) */
-    ssize_t (*send)(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count); /* sendmsg(2) */
+    ssize_t (*receive)(struct sky_conn *conn, char *bytes, size_t size); /* recv(2) */
+    /* sendmsg(2); more: the next bytes follow at once */
+    ssize_t (*send)(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count, bool more);
+    /* sendfile(2) of what is left; NULL: there is no such way */
+    ssize_t (*send_file)(struct sky_conn *conn, const struct sky_answer_file *file);
     void (*shut)(struct sky_conn *conn);           /* shutdown(2) of our side */
     int64_t (*handed_over)(struct sky_conn *conn); /* bytes to the kernel, as SIOCOUTQ counts */
 };
@@ -150,6 +155,7 @@ struct sky_conn {
         char chunk_line[24];
         H2O_VECTOR(h2o_iovec_t) output;      /* in the request's pool */
         size_t output_first;                 /* entries before it are out */
+        struct sky_answer_file *file;        /* behind the output; NULL: none */
         size_t burst_bytes;                  /* since the loop was last asked */
         uint64_t written_bytes, taken_bytes; /* by the kernel; by the client when last asked */
     } response;
@@ -278,10 +284,6 @@ void sky_conn_end_stream(struct sky_conn *conn);
 /* sky_conn_start_output: makes the connection the end of the request's output. */
 void sky_conn_start_output(struct sky_conn *conn);
 
-/* sky_conn_write: bytes of our own ahead of the answer; they are static or in the request's pool.
- */
-void sky_conn_write(struct sky_conn *conn, h2o_iovec_t bytes);
-
 /* sky_conn_switch_head: a 101 with the fields of req.res that switches to `protocol`; in the
  * request's pool. */
 h2o_iovec_t sky_conn_switch_head(struct sky_conn *conn, struct sky_text protocol);
@@ -292,6 +294,21 @@ const char *sky_conn_hsts(const struct sky_conn *conn);
 
 /* sky_conn_count_response: by the class of its status. */
 void sky_conn_count_response(struct sky_conn *conn, int status);
+
+/* sky_conn_count_body: bytes of the answer's body that go out. */
+void sky_conn_count_body(struct sky_conn *conn, uint64_t bytes);
+
+/* ---- http1_output.c ---- */
+
+/* sky_conn_push: the next bytes to be sent; they stay valid until the output is settled. */
+void sky_conn_push(struct sky_conn *conn, h2o_iovec_t bytes);
+
+/* sky_conn_flush: sends what the socket takes. */
+void sky_conn_flush(struct sky_conn *conn);
+
+/* sky_conn_write: both, of bytes of our own ahead of the answer; they are static or in the
+ * request's pool. */
+void sky_conn_write(struct sky_conn *conn, h2o_iovec_t bytes);
 
 /* sky_conn_settle: does what is due after output (response.then). True: the next request may be
  * read; false: a request runs, or conn lingers, or is gone. */

@@ -9,8 +9,10 @@
  * closed. After a defective record both directions fail, as after a reset. */
 #include <errno.h>
 #include <openssl/err.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 
+#include "proxy/front/answer_file.h"
 #include "proxy/front/http1_conn.h"
 #include "proxy/front/tls.h"
 #include "reporter/log.h"
@@ -18,6 +20,9 @@
 #ifndef IOV_MAX
 #define IOV_MAX 1024
 #endif
+
+/* At most by one sendfile(2), for which other connections wait. */
+#define SEND_FILE_BYTES 1048576
 
 /* What one record holds at most (RFC 8446, 5.1). */
 #define RECORD_BYTES 16384
@@ -29,15 +34,23 @@ static ssize_t plain_receive(struct sky_conn *conn, char *bytes, size_t size)
     return recv(h2o_socket_get_fd(conn->sock), bytes, size, 0);
 }
 
-static ssize_t plain_send(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count)
+static ssize_t plain_send(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count, bool more)
 {
-    int fd = h2o_socket_get_fd(conn->sock);
+    int fd = h2o_socket_get_fd(conn->sock), flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
 
     if (count == 1)
-        return send(fd, bufs->base, bufs->len, MSG_NOSIGNAL);
+        return send(fd, bufs->base, bufs->len, flags);
     struct msghdr message = {.msg_iov = (struct iovec *)bufs,
                              .msg_iovlen = count < IOV_MAX ? count : IOV_MAX};
-    return sendmsg(fd, &message, MSG_NOSIGNAL);
+    return sendmsg(fd, &message, flags);
+}
+
+static ssize_t plain_send_file(struct sky_conn *conn, const struct sky_answer_file *file)
+{
+    off_t at = (off_t)file->at;
+
+    return sendfile(h2o_socket_get_fd(conn->sock), file->fd, &at,
+                    file->left < SEND_FILE_BYTES ? (size_t)file->left : SEND_FILE_BYTES);
 }
 
 static void plain_shut(struct sky_conn *conn)
@@ -50,7 +63,7 @@ static int64_t plain_handed_over(struct sky_conn *conn)
     return (int64_t)conn->sock->bytes_written;
 }
 
-const struct sky_conn_io sky_conn_plain = {plain_receive, plain_send, plain_shut,
+const struct sky_conn_io sky_conn_plain = {plain_receive, plain_send, plain_send_file, plain_shut,
                                            plain_handed_over};
 
 /* ---- TLS ---- */
@@ -97,12 +110,13 @@ static ssize_t tls_receive(struct sky_conn *conn, char *bytes, size_t size)
 
 /* Small pieces go into one record: it has 22 bytes and a cipher's start of its own. A write that
  * the socket did not take is tried again with the same first bytes, as OpenSSL wants it. */
-static ssize_t tls_send(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count)
+static ssize_t tls_send(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count, bool more)
 {
     char gathered[RECORD_BYTES];
     const char *bytes = bufs->base;
     size_t size = bufs->len < RECORD_BYTES ? bufs->len : RECORD_BYTES;
 
+    (void)more;
     if (count > 1 && size < RECORD_BYTES) {
         size = 0;
         for (size_t i = 0; i < count && size < RECORD_BYTES; i++) {
@@ -138,7 +152,7 @@ static int64_t tls_handed_over(struct sky_conn *conn)
     return (int64_t)BIO_number_written(SSL_get_wbio(conn->ssl));
 }
 
-static const struct sky_conn_io tls_io = {tls_receive, tls_send, tls_shut, tls_handed_over};
+static const struct sky_conn_io tls_io = {tls_receive, tls_send, NULL, tls_shut, tls_handed_over};
 
 /* ---- handshake ---- */
 

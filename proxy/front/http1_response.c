@@ -1,146 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From h2o_send to bytes on the socket: the end of every request's chain of output streams.
+/* From h2o_send to framed bytes: the end of every request's chain of output streams.
  *
- * Happy path: on_send frames the pieces -> one send takes them -> settle: the generator goes on,
- * or the next request does. A piece that the kernel does not take whole waits for the socket.
+ * Happy path: on_send frames the pieces -> http1_output.c sends them. A part of a file takes the
+ * same way past all other output streams (answer_file.h).
  * Failures: the generator gives up, or its body is not as long as it said: the connection is closed
- * where the client sees that something is missing. Writing fails: the client is gone. The client
- * takes nothing: http1_front.c, on_write_timeout.
+ * where the client sees that something is missing.
  *
  * Framing is done here, for every status alike; libh2o's filter does it for 200 only, and for
  * others gives the connection up (sky_front_prepare takes that filter out). */
 #include <assert.h>
-#include <errno.h>
 
+#include "proxy/front/answer_file.h"
 #include "proxy/front/http1_conn.h"
 #include "proxy/front/http2.h"
 
 /* Up to this many bytes of body go into the head's buffer: copying them is cheaper than sendmsg. */
 #define MERGE_BYTES 2048
-
-/* After so many bytes that the kernel took at once, other connections have their turn. */
-#define BURST_BYTES 262144
-
-/* ---- output ---- */
-
-/* Settling happens when no handler is below us on the stack. */
-static void settle_soon(struct sky_conn *conn)
-{
-    if (conn->dispatching)
-        conn->response.settle_due = true;
-    else if (!h2o_timeout_is_linked(&conn->settler))
-        h2o_timeout_link(conn->super.ctx->loop, &conn->super.ctx->zero_timeout, &conn->settler);
-}
-
-static void push(struct sky_conn *conn, h2o_iovec_t bytes)
-{
-    h2o_vector_reserve(&conn->req.pool, &conn->response.output, conn->response.output.size + 1);
-    conn->response.output.entries[conn->response.output.size++] = bytes;
-}
-
-static ssize_t send_some(struct sky_conn *conn)
-{
-    return conn->io->send(conn, conn->response.output.entries + conn->response.output_first,
-                          conn->response.output.size - conn->response.output_first);
-}
-
-static void drop_sent(struct sky_conn *conn, size_t sent)
-{
-    conn->sock->bytes_written += sent;
-    conn->response.burst_bytes += sent;
-    while (conn->response.output_first < conn->response.output.size) {
-        h2o_iovec_t *entry = &conn->response.output.entries[conn->response.output_first];
-        if (entry->len > sent) {
-            entry->base += sent;
-            entry->len -= sent;
-            return;
-        }
-        sent -= entry->len;
-        conn->response.output_first++;
-    }
-}
-
-static void flush(struct sky_conn *conn);
-
-static void on_writable(h2o_socket_t *sock, const char *err)
-{
-    (void)err; /* the next send meets it */
-    flush(sock->data);
-}
-
-static void wait_writable(struct sky_conn *conn)
-{
-    h2o_socket_notify_write(conn->sock, on_writable);
-    if (conn->state == SKY_CONN_RUNNING && !h2o_timeout_is_linked(&conn->timer))
-        sky_conn_set_timer(conn, &conn->front->write_timeout, sky_conn_on_write_timeout);
-}
-
-static void flushed(struct sky_conn *conn)
-{
-    conn->response.output.size = conn->response.output_first = 0;
-    if (conn->state == SKY_CONN_RUNNING)
-        h2o_timeout_unlink(&conn->timer);
-    if (conn->response.then == SKY_THEN_NOTHING)
-        return;
-    if (conn->response.then == SKY_THEN_PROCEED && conn->response.burst_bytes > BURST_BYTES) {
-        conn->response.burst_bytes = 0;
-        wait_writable(conn); /* it may just have become full */
-        return;
-    }
-    settle_soon(conn);
-}
-
-static void flush(struct sky_conn *conn)
-{
-    if (h2o_socket_is_writing(conn->sock))
-        return;
-    while (conn->response.output_first < conn->response.output.size) {
-        ssize_t sent = send_some(conn);
-        if (sent >= 0) {
-            drop_sent(conn, (size_t)sent);
-        } else if (errno == EAGAIN) {
-            wait_writable(conn);
-            return;
-        } else if (errno != EINTR) {
-            sky_conn_count(conn, SKY_COUNT_client_gone);
-            conn->response.then = SKY_THEN_CUT;
-            settle_soon(conn);
-            return;
-        }
-    }
-    flushed(conn);
-}
-
-void sky_conn_write(struct sky_conn *conn, h2o_iovec_t bytes)
-{
-    push(conn, bytes);
-    flush(conn);
-}
-
-bool sky_conn_settle(struct sky_conn *conn)
-{
-    enum sky_conn_then then = conn->response.then;
-
-    conn->response.then = SKY_THEN_NOTHING;
-    conn->response.settle_due = false;
-    switch (then) {
-    case SKY_THEN_NOTHING:
-        break;
-    case SKY_THEN_PROCEED:
-        h2o_proceed_response(&conn->req);
-        break;
-    case SKY_THEN_FINISH:
-        return sky_conn_finish(conn);
-    case SKY_THEN_CUT:
-        /* Where the end of the connection is the end of the body, only a reset tells them apart. */
-        if (conn->response.to_the_end)
-            sky_conn_reset(conn);
-        else
-            sky_conn_close(conn);
-        break;
-    }
-    return false;
-}
 
 /* ---- the head ---- */
 
@@ -286,7 +161,8 @@ void sky_conn_count_response(struct sky_conn *conn, int status)
 struct piece {
     h2o_iovec_t *bufs;
     size_t count;
-    size_t bytes;
+    struct sky_answer_file *file; /* in place of bufs, unless NULL */
+    uint64_t bytes;
     bool final;
 };
 
@@ -310,13 +186,14 @@ static void push_body(struct sky_conn *conn, const struct piece *piece)
 {
     bool chunked = conn->response.chunked;
 
+    conn->response.file = piece->file;
     if (chunked && piece->bytes != 0)
-        push(conn, chunk_begin(conn, piece));
+        sky_conn_push(conn, chunk_begin(conn, piece));
     for (size_t i = 0; i < piece->count; i++)
         if (piece->bufs[i].len != 0)
-            push(conn, piece->bufs[i]);
+            sky_conn_push(conn, piece->bufs[i]);
     if (chunked && (piece->bytes != 0 || piece->final))
-        push(conn, chunk_end(piece));
+        sky_conn_push(conn, chunk_end(piece));
 }
 
 static char *put_body(char *dst, struct sky_conn *conn, const struct piece *piece)
@@ -339,14 +216,14 @@ static char *put_body(char *dst, struct sky_conn *conn, const struct piece *piec
 
 static void push_head_and_body(struct sky_conn *conn, const struct piece *piece)
 {
-    bool merge = piece->bytes <= MERGE_BYTES;
-    size_t bound = head_bound(conn) + (merge ? piece->bytes + 32 : 0);
+    bool merge = piece->file == NULL && piece->bytes <= MERGE_BYTES;
+    size_t bound = head_bound(conn) + (merge ? (size_t)piece->bytes + 32 : 0);
     char *head = h2o_mem_alloc_pool(&conn->req.pool, bound), *end = put_head(head, conn);
 
     if (merge)
         end = put_body(end, conn, piece);
     assert((size_t)(end - head) <= bound);
-    push(conn, h2o_iovec_init(head, (size_t)(end - head)));
+    sky_conn_push(conn, h2o_iovec_init(head, (size_t)(end - head)));
     if (!merge)
         push_body(conn, piece);
     conn->response.head_made = true;
@@ -360,11 +237,44 @@ static bool fits_length(struct sky_conn *conn, struct piece *piece)
 {
     if (!conn->response.has_length || conn->response.bodiless)
         return true;
-    bool too_much = piece->bytes > conn->response.left;
-    if (too_much)
+    if (piece->bytes > conn->response.left) {
         *piece = (struct piece){.bytes = 0};
-    conn->response.left -= piece->bytes;
-    return !too_much && (!piece->final || conn->response.left == 0);
+        return false;
+    }
+    return !piece->final || piece->bytes == conn->response.left;
+}
+
+void sky_conn_count_body(struct sky_conn *conn, uint64_t bytes)
+{
+    if (conn->response.has_length)
+        conn->response.left -= bytes;
+    if (!conn->req.bytes_counted_by_ostream)
+        conn->req.bytes_sent += bytes;
+}
+
+static void send_piece(struct sky_conn *conn, struct piece *piece, h2o_send_state_t state)
+{
+    enum sky_conn_then then = piece->final ? SKY_THEN_FINISH : SKY_THEN_PROCEED;
+
+    if (!conn->response.head_made && state != H2O_SEND_STATE_ERROR)
+        choose_framing(conn, piece->bytes, piece->final);
+    if (conn->response.bodiless)
+        *piece = (struct piece){.final = piece->final};
+    if (state == H2O_SEND_STATE_ERROR) {
+        sky_conn_count(conn, SKY_COUNT_cut_generator);
+        then = SKY_THEN_CUT;
+    } else if (!fits_length(conn, piece)) {
+        sky_conn_count(conn, SKY_COUNT_cut_length);
+        then = SKY_THEN_CUT;
+    }
+    if (piece->file == NULL) /* else when it is sent */
+        sky_conn_count_body(conn, piece->bytes);
+    if (conn->response.head_made)
+        push_body(conn, piece);
+    else if (state != H2O_SEND_STATE_ERROR)
+        push_head_and_body(conn, piece);
+    conn->response.then = then;
+    sky_conn_flush(conn);
 }
 
 static void on_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t count,
@@ -372,29 +282,23 @@ static void on_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size
 {
     struct sky_conn *conn = H2O_STRUCT_FROM_MEMBER(struct sky_conn, ostream, self);
     struct piece piece = {.bufs = bufs, .count = count, .final = state == H2O_SEND_STATE_FINAL};
-    enum sky_conn_then then = piece.final ? SKY_THEN_FINISH : SKY_THEN_PROCEED;
 
+    (void)req;
     for (size_t i = 0; i < count; i++)
         piece.bytes += bufs[i].len;
-    if (!conn->response.head_made && state != H2O_SEND_STATE_ERROR)
-        choose_framing(conn, piece.bytes, piece.final);
-    if (conn->response.bodiless)
-        piece = (struct piece){.final = piece.final};
-    if (state == H2O_SEND_STATE_ERROR) {
-        sky_conn_count(conn, SKY_COUNT_cut_generator);
-        then = SKY_THEN_CUT;
-    } else if (!fits_length(conn, &piece)) {
-        sky_conn_count(conn, SKY_COUNT_cut_length);
-        then = SKY_THEN_CUT;
-    }
-    if (!req->bytes_counted_by_ostream)
-        req->bytes_sent += piece.bytes;
-    if (conn->response.head_made)
-        push_body(conn, &piece);
-    else if (state != H2O_SEND_STATE_ERROR)
-        push_head_and_body(conn, &piece);
-    conn->response.then = then;
-    flush(conn);
+    send_piece(conn, &piece, state);
+}
+
+bool sky_front_send_file(h2o_req_t *req, struct sky_answer_file *file)
+{
+    struct sky_conn *conn = sky_conn_of(req);
+    struct piece piece = {.file = file, .bytes = file->left};
+
+    if (conn == NULL || conn->io->send_file == NULL || req->_ostr_top != &conn->ostream)
+        return false;
+    assert(req->res.content_length != SIZE_MAX);
+    send_piece(conn, &piece, H2O_SEND_STATE_IN_PROGRESS);
+    return true;
 }
 
 void sky_conn_start_output(struct sky_conn *conn)

@@ -21,7 +21,7 @@ static ssize_t tunnel_send(void *conn, struct sky_text bytes)
 {
     h2o_iovec_t piece = h2o_iovec_init(bytes.base, bytes.len);
 
-    return ((struct sky_conn *)conn)->io->send(conn, &piece, 1);
+    return ((struct sky_conn *)conn)->io->send(conn, &piece, 1, false);
 }
 
 static void tunnel_shut(void *conn)

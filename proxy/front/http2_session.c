@@ -231,7 +231,7 @@ static bool send_out(struct sky_h2 *h2)
     while (h2->out != NULL) {
         struct sky_h2_out *out = h2->out;
         h2o_iovec_t bytes = h2o_iovec_init(out->bytes + out->first, out->size - out->first);
-        ssize_t sent = conn->io->send(conn, &bytes, 1);
+        ssize_t sent = conn->io->send(conn, &bytes, 1, false);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && errno == EAGAIN) {
@@ -282,7 +282,7 @@ void sky_h2_dismiss(struct sky_h2 *h2)
     nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR);
     if (frame_some(h2) && h2->out != NULL) {
         h2o_iovec_t bytes = h2o_iovec_init(h2->out->bytes, h2->out->size);
-        conn->io->send(conn, &bytes, 1);
+        conn->io->send(conn, &bytes, 1, false);
     }
     sky_conn_close(conn);
 }

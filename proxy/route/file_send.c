@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Happy path: find the file, judge what is wanted of it, send head and first bytes at once, the
- * rest as the client takes it.
+ * rest as the client takes it; large ones by the kernel, where it may.
  *
  * Failures: no such file, or a method other than GET and HEAD: the caller asks the app or answers
  * with a page. The file got shorter after its length was sent: the answer is cut. */
@@ -11,11 +11,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "proxy/front/answer_file.h"
 #include "proxy/route/file_condition.h"
 #include "proxy/route/route_rules.h"
 #include "reporter/log.h"
 
 #define PIECE_BYTES (64 * 1024)
+
+/* Up to here, one read and one write with the head cost less than a sendfile behind the head. */
+#define READ_MAX_BYTES (16 * 1024)
+
 #define ETAG_BYTES 64
 #define RANGE_BYTES 80
 
@@ -23,9 +28,9 @@ struct sending {
     h2o_generator_t super; /* first: h2o hands it back */
     const struct sky_route_rules *rules;
     struct sky_file file;
+    struct sky_answer_file part; /* of it, that is still to be sent */
     bool *cut;
-    uint64_t at, left;
-    char *piece;
+    char *piece; /* NULL until one is read */
     char etag[ETAG_BYTES], modified[H2O_TIMESTR_RFC1123_LEN + 1], range[RANGE_BYTES];
 };
 
@@ -79,11 +84,14 @@ static void add_field(h2o_req_t *req, const h2o_token_t *token, const char *name
 
 static void send_piece(struct sending *sending, h2o_req_t *req)
 {
-    size_t wanted = sending->left < PIECE_BYTES ? (size_t)sending->left : PIECE_BYTES;
+    struct sky_answer_file *part = &sending->part;
+    size_t wanted = part->left < PIECE_BYTES ? (size_t)part->left : PIECE_BYTES;
     ssize_t got;
 
+    if (sending->piece == NULL)
+        sending->piece = h2o_mem_alloc_pool(&req->pool, wanted);
     do
-        got = pread(sending->file.fd, sending->piece, wanted, (off_t)sending->at);
+        got = pread(part->fd, sending->piece, wanted, (off_t)part->at);
     while (got == -1 && errno == EINTR);
     if (got <= 0) {
         static struct sky_log_limit limit;
@@ -94,16 +102,20 @@ static void send_piece(struct sending *sending, h2o_req_t *req)
         h2o_send(req, NULL, 0, H2O_SEND_STATE_ERROR);
         return;
     }
-    sending->at += (uint64_t)got;
-    sending->left -= (uint64_t)got;
+    part->at += (uint64_t)got;
+    part->left -= (uint64_t)got;
     h2o_iovec_t piece = h2o_iovec_init(sending->piece, (size_t)got);
-    h2o_send(req, &piece, 1,
-             sending->left == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+    h2o_send(req, &piece, 1, part->left == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
 static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
 {
-    send_piece((struct sending *)generator, req);
+    struct sending *sending = (struct sending *)generator;
+
+    if (sending->part.left == 0)
+        h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
+    else
+        send_piece(sending, req);
 }
 
 /* --- the head --- */
@@ -176,9 +188,7 @@ static void send_bodiless(struct sending *sending, h2o_req_t *req, int status, c
 
 static void send_content(struct sending *sending, h2o_req_t *req, bool head, bool whole)
 {
-    size_t room = sending->left < PIECE_BYTES ? (size_t)sending->left : PIECE_BYTES;
-
-    req->res.content_length = (size_t)sending->left;
+    req->res.content_length = (size_t)sending->part.left;
     add_type(req, sending->rules->files.index);
     add_field(req, H2O_TOKEN_ACCEPT_RANGES, "Accept-Ranges", "bytes");
     if (sending->file.coding != NULL)
@@ -186,12 +196,10 @@ static void send_content(struct sending *sending, h2o_req_t *req, bool head, boo
     if (!whole)
         add_field(req, H2O_TOKEN_CONTENT_RANGE, "Content-Range", sending->range);
     start(sending, req, whole ? 200 : 206, whole ? "OK" : "Partial Content");
-    if (head || sending->left == 0) {
+    if (head || sending->part.left == 0)
         h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
-        return;
-    }
-    sending->piece = h2o_mem_alloc_pool(&req->pool, room);
-    send_piece(sending, req);
+    else if (sending->part.left <= READ_MAX_BYTES || !sky_front_send_file(req, &sending->part))
+        send_piece(sending, req);
 }
 
 static void answer(struct sending *sending, h2o_req_t *req, bool head)
@@ -217,8 +225,8 @@ static void answer(struct sending *sending, h2o_req_t *req, bool head)
     case SKY_FILE_PART:
         break;
     }
-    sending->at = part.first;
-    sending->left = part.length;
+    sending->part =
+        (struct sky_answer_file){.fd = sending->file.fd, .at = part.first, .left = part.length};
     snprintf(sending->range, RANGE_BYTES, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, part.first,
              part.first + part.length - 1, state.size);
     send_content(sending, req, head, verdict == SKY_FILE_WHOLE);

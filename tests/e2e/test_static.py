@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import gzip
-import http.client
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import Collector, Origin, RawClient, Skystitch, Stage, until
+from harness import Collector, Origin, Skystitch, Stage, until
 
 MIB = 1 << 20
 CSS = b"body { color: teal }\n"
@@ -229,46 +227,3 @@ def test_a_folder_that_is_missing_and_comes(files: Files) -> None:
     (files.folder / "missing").rename(files.folder / "old")
     files.put("missing/a.txt", b"new")
     assert files.proxy.get("/none/a.txt").content == b"new"
-
-
-def slowly(files: Files, name: str, then: Callable[[RawClient], None]) -> None:
-    with files.proxy.raw(receive_buffer=4096) as client:
-        client.send(f"GET /static/{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        answer = client.head()
-        assert answer.status == 200
-        assert len(answer.read(100000)) == 100000
-        then(client)
-        size = int(answer.headers["Content-Length"])
-        if name == "cut.bin":
-            with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-                answer.read()
-        else:
-            assert len(answer.read()) == size - 100000
-
-
-def test_a_slow_reader(files: Files) -> None:
-    files.put("slow.bin", b"x" * (32 * MIB))
-    before = files.proxy.memory_kb()
-    slowly(files, "slow.bin", lambda _: files.proxy.check_growth(before, 4096))
-
-
-def test_a_file_that_gets_shorter_is_cut(files: Files) -> None:
-    files.put("cut.bin", b"x" * (32 * MIB))
-    slowly(files, "cut.bin", lambda _: os.truncate(files.folder / "cut.bin", 200000))
-    segment = files.collector.one(lambda segment: segment.path() == "/static/cut.bin")
-    assert segment.entry.error
-    assert files.proxy.get("/static/app.css").status_code == 200
-    assert "got shorter" in files.proxy.log()
-
-
-def test_a_client_that_leaves(files: Files) -> None:
-    files.put("left.bin", b"x" * (32 * MIB))
-    with files.proxy.raw(receive_buffer=4096) as client:
-        client.send(b"GET /static/left.bin HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert client.head().status == 200
-    files.collector.one(lambda segment: segment.path() == "/static/left.bin")
-    descriptors = Path(f"/proc/{files.proxy.pid}/fd")
-    until(
-        lambda: not any("left.bin" in str(fd.readlink()) for fd in descriptors.iterdir() if fd.is_symlink()),
-        "the file is closed",
-    )

@@ -235,10 +235,16 @@ static void answer_empty(h2o_req_t *req)
     send_text(req, 200, "");
 }
 
+static void answer_own(h2o_req_t *req)
+{
+    fixture->answer(req);
+}
+
 static const struct {
     const char *path;
     void (*answer)(h2o_req_t *req);
 } answers[] = {
+    {"/own", answer_own},
     {"/echo", answer_echo},
     {"/stream", answer_stream},
     {"/stream-end", answer_stream_end},

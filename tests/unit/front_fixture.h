@@ -37,9 +37,10 @@ struct fixture {
     int refusal;
     int64_t received_us;
     unsigned calls, stops, proceeds;
-    unsigned whole, broken; /* requests disposed of, by response_end_at */
-    h2o_req_t *waiting;     /* of /wait: not yet answered */
-    size_t body_size;       /* of /big and /ticks */
+    unsigned whole, broken;         /* requests disposed of, by response_end_at */
+    h2o_req_t *waiting;             /* of /wait: not yet answered */
+    size_t body_size;               /* of /big and /ticks */
+    void (*answer)(h2o_req_t *req); /* a test's own, of /own */
 };
 
 extern struct fixture *fixture; /* of the test that runs; libh2o gives handlers no argument */

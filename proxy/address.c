@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 
 #include "proxy/config/config_chars.h"
@@ -124,6 +125,17 @@ const char *sky_address_parse(const char *text, struct sky_address *address)
     if (problem != NULL)
         sky_address_fini(address);
     return problem;
+}
+
+bool sky_address_is_localhost(const struct sky_address *address)
+{
+    const char *host = address->host;
+    return host != NULL && (host[0] == '\0' || strcasecmp(host, "localhost") == 0);
+}
+
+bool sky_address_is_name(const struct sky_address *address)
+{
+    return address->sockaddr_len == 0 && !sky_address_is_localhost(address);
 }
 
 void sky_address_fini(struct sky_address *address)

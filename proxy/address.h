@@ -19,6 +19,12 @@ struct sky_address {
  * NULL, or a static predicate, as "has no port": then *address is all zero. */
 const char *sky_address_parse(const char *text, struct sky_address *address);
 
+/* sky_address_is_localhost: neither a literal nor a name to be looked up (RFC 6761, 6.3). */
+bool sky_address_is_localhost(const struct sky_address *address);
+
+/* sky_address_is_name: of a host whose addresses the name service knows. */
+bool sky_address_is_name(const struct sky_address *address);
+
 /* sky_address_fini: frees the strings and zeroes *address, so that it may be called twice. */
 void sky_address_fini(struct sky_address *address);
 

@@ -6,15 +6,6 @@
 
 #include "reporter/log.h"
 
-/* What the checks have found out of a server that stays. */
-static void inherit_health(struct sky_roster *roster, struct sky_roster *from)
-{
-    for (size_t i = 0; i < roster->member_count; ++i)
-        for (size_t k = 0; k < from->member_count; ++k)
-            if (strcmp(roster->members[i]->label, from->members[k]->label) == 0)
-                roster->members[i]->unwell = from->members[k]->unwell;
-}
-
 static bool make_roster(struct sky_generation *generation, size_t index,
                         struct sky_generation *former)
 {
@@ -31,7 +22,7 @@ static bool make_roster(struct sky_generation *generation, size_t index,
     }
     for (size_t i = 0; former != NULL && i < former->fleet.count; ++i)
         if (strcmp(former->config->upstreams[i].name, upstream->name) == 0)
-            inherit_health(roster, former->fleet.rosters[i]);
+            sky_roster_inherit(roster, former->fleet.rosters[i]);
     generation->fleet.rosters[index] = roster;
     return true;
 }

@@ -20,6 +20,7 @@
 #include "proxy/admin/admin_listener.h"
 #include "proxy/back/back_tls.h"
 #include "proxy/back/check.h"
+#include "proxy/back/resolver.h"
 #include "proxy/config/config_reporter.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/front/http1_front.h"
@@ -373,6 +374,7 @@ static void destroy(struct sky_server *server)
         sky_worker_destroy(server->workers[i]);
     free(server->workers);
     sky_listener_set_close(&server->listeners, false);
+    sky_resolver_destroy(server->resolver);
     sky_checks_destroy(server->checks);
     sky_readiness_destroy(server->readiness);
     sky_generation_release(server->checked);

@@ -19,6 +19,7 @@
 #include "reporter/reporter.h"
 
 struct sky_checks;
+struct sky_resolver;
 
 struct sky_server {
     struct sky_generation *generation; /* in force; one use */
@@ -39,6 +40,7 @@ struct sky_server {
     struct sky_site site;              /* of the workers */
     struct sky_listener_set listeners;
     struct sky_checks *checks;          /* NULL before the start */
+    struct sky_resolver *resolver;      /* the same */
     struct sky_readiness *readiness;    /* the same */
     struct sky_generation *checked;     /* whose fleet they ask; held */
     struct sky_counters check_counters; /* the main thread's */

@@ -9,7 +9,6 @@
 
 #include "proxy/back/http1_back.h"
 #include "proxy/back/recycle.h"
-#include "proxy/back/resolve.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/route/route.h"
 #include "proxy/stitch/stitch.h"
@@ -221,7 +220,6 @@ static void tear_down(struct sky_worker *worker)
         sky_stitch_destroy(worker->stitch);
     sky_tenure_release(worker->tenure);
     sky_tenure_bury(&worker->ended_tenures);
-    sky_resolve_end(worker->ctx.loop);
     h2o_multithread_unregister_receiver(worker->ctx.queue, &worker->orders);
     /* h2o's shutdown leaves its second GOAWAY on a timer, and asserts here that none is left */
     h2o_timeout_unlink(&worker->ctx.http2._graceful_shutdown_timeout);

@@ -99,7 +99,7 @@ static void add_trace(struct sky_access *access, const struct sky_trace *trace)
 }
 
 void sky_access_request(struct sky_worker *worker, const h2o_req_t *req,
-                        const struct sky_access_times *times, const struct sky_address *server,
+                        const struct sky_access_times *times, const char *server,
                         const struct sky_trace *trace, const struct sky_trace_outcome *outcome)
 {
     char client[SKY_PEER_TEXT_BYTES];
@@ -120,7 +120,7 @@ void sky_access_request(struct sky_worker *worker, const h2o_req_t *req,
     if (outcome->failure != NULL)
         access.failure = sky_text_of(outcome->failure);
     if (server != NULL)
-        access.upstream = sky_text_of(server->text);
+        access.upstream = sky_text_of(server);
     if (trace != NULL)
         add_trace(&access, trace);
     access.queue_us = between(access.received_us, times->started_us);

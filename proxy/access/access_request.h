@@ -27,7 +27,7 @@ void sky_access_stamp(const struct sky_worker *worker, struct sky_access_times *
 
 /* sky_access_request: the request is over. server and trace may be NULL; before sky_trace_end. */
 void sky_access_request(struct sky_worker *worker, const h2o_req_t *req,
-                        const struct sky_access_times *times, const struct sky_address *server,
+                        const struct sky_access_times *times, const char *server,
                         const struct sky_trace *trace, const struct sky_trace_outcome *outcome);
 
 /* sky_access_refused: the front has answered a head that it did not accept; req has as much of it

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "proxy/admin/admin.h"
-#include "proxy/back/resolve.h"
+#include "proxy/back/resolver.h"
 #include "proxy/front/http1_front.h"
 #include "reporter/log.h"
 
@@ -74,7 +74,7 @@ void sky_admin_listener_close(struct sky_server *server)
     sky_listener_close(&server->admin_listener, false);
     sky_front_destroy(server->admin_front);
     h2o_loop_t *loop = server->ctx.loop;
-    sky_resolve_end(loop);
+    sky_resolver_end(loop);
     h2o_context_dispose(&server->ctx);
     h2o_evloop_destroy(loop);
     sky_site_fini(&server->admin_site);

@@ -76,6 +76,7 @@ struct sky_upstream_server *sky_balance_choose(struct sky_upstream *upstream, ui
 {
     struct sky_upstream_server *server;
 
+    sky_upstream_follow(upstream);
     if (upstream->server_count == 1 && !upstream->roster->limited) {
         *full = false;
         return tried == 0 ? upstream->servers[0] : NULL;

@@ -26,8 +26,9 @@
 
 /* One server. Its timeouts are lists of one entry, so that each wait has a length of its own. */
 struct check {
+    struct check *before; /* of the list of all */
     struct sky_checks *all;
-    struct sky_upstream_server *server;
+    struct sky_upstream_server *server; /* held */
     struct sky_check_state state;
     h2o_timeout_t wait, limit;
     h2o_timeout_entry_t next, deadline;
@@ -45,8 +46,7 @@ struct sky_checks {
     unsigned seed;
     struct sky_upstream **upstreams;
     size_t upstream_count;
-    struct check *checks;
-    size_t count;
+    struct check *last; /* heap, as each before it */
 };
 
 bool sky_check_note(struct sky_check_state *state, bool passed, uint32_t rise, uint32_t fall)
@@ -198,49 +198,20 @@ static void on_next(h2o_timeout_entry_t *entry)
 static void begin(struct sky_checks *checks, struct sky_upstream_server *server)
 {
     const struct sky_upstream_config *config = server->upstream->config;
-    struct check *check = &checks->checks[checks->count++];
+    struct check *check = h2o_mem_alloc(sizeof(*check));
 
-    *check = (struct check){
-        .all = checks, .server = server, .next = {.cb = on_next}, .deadline = {.cb = on_deadline}};
+    *check = (struct check){.before = checks->last,
+                            .all = checks,
+                            .server = sky_server_hold(server),
+                            .next = {.cb = on_next},
+                            .deadline = {.cb = on_deadline}};
+    checks->last = check;
     uint32_t within = config->health_check.interval_ms;
     if (within > FIRST_WITHIN_MS)
         within = FIRST_WITHIN_MS;
     h2o_timeout_init(checks->ctx->loop, &check->wait, (uint64_t)rand_r(&checks->seed) % within);
     h2o_timeout_init(checks->ctx->loop, &check->limit, config->health_check.timeout_ms);
     h2o_timeout_link(checks->ctx->loop, &check->wait, &check->next);
-}
-
-static size_t count_servers(const struct sky_fleet *fleet)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < fleet->count; ++i)
-        if (fleet->rosters[i]->config->health_check.path[0] != '\0')
-            count += fleet->rosters[i]->member_count;
-    return count;
-}
-
-struct sky_checks *sky_checks_new(h2o_context_t *ctx, struct sky_fleet *fleet, size_t share,
-                                  const struct sky_config *config, struct sky_counters *counters)
-{
-    struct sky_checks *checks = h2o_mem_alloc(sizeof(*checks));
-
-    memset(checks, 0, sizeof(*checks));
-    checks->ctx = ctx;
-    checks->counters = counters;
-    checks->seed = (unsigned)h2o_now(ctx->loop);
-    checks->upstreams = h2o_mem_alloc((fleet->count + 1) * sizeof(checks->upstreams[0]));
-    checks->checks = h2o_mem_alloc((count_servers(fleet) + 1) * sizeof(checks->checks[0]));
-    for (size_t i = 0; i < fleet->count; ++i) {
-        if (fleet->rosters[i]->config->health_check.path[0] == '\0')
-            continue;
-        struct sky_upstream *upstream =
-            sky_upstream_new(ctx, fleet->rosters[i], share, config, &checks->unshown);
-        checks->upstreams[checks->upstream_count++] = upstream;
-        for (size_t k = 0; k < upstream->server_count; ++k)
-            begin(checks, upstream->servers[k]);
-    }
-    return checks;
 }
 
 static void end(struct check *check)
@@ -256,17 +227,77 @@ static void end(struct check *check)
     h2o_timeout_unlink(&check->next);
     h2o_timeout_dispose(loop, &check->wait);
     h2o_timeout_dispose(loop, &check->limit);
+    sky_server_release(check->server);
+    free(check);
+}
+
+static bool is_checked(const struct sky_checks *checks, const struct sky_upstream_server *server)
+{
+    for (const struct check *check = checks->last; check != NULL; check = check->before)
+        if (check->server == server)
+            return true;
+    return false;
+}
+
+static void end_those_gone(struct sky_checks *checks)
+{
+    for (struct check **at = &checks->last, *check; (check = *at) != NULL;) {
+        if (!check->server->has_gone) {
+            at = &check->before;
+            continue;
+        }
+        *at = check->before;
+        end(check);
+    }
+}
+
+void sky_checks_follow(struct sky_checks *checks)
+{
+    for (size_t i = 0; i < checks->upstream_count; ++i) {
+        struct sky_upstream *upstream = checks->upstreams[i];
+        if (upstream->version == upstream->roster->version)
+            continue;
+        sky_upstream_refresh(upstream);
+        for (size_t k = 0; k < upstream->server_count; ++k)
+            if (!is_checked(checks, upstream->servers[k]))
+                begin(checks, upstream->servers[k]);
+        end_those_gone(checks);
+    }
+}
+
+struct sky_checks *sky_checks_new(h2o_context_t *ctx, struct sky_fleet *fleet, size_t share,
+                                  const struct sky_config *config, struct sky_counters *counters)
+{
+    struct sky_checks *checks = h2o_mem_alloc(sizeof(*checks));
+
+    memset(checks, 0, sizeof(*checks));
+    checks->ctx = ctx;
+    checks->counters = counters;
+    checks->seed = (unsigned)h2o_now(ctx->loop);
+    checks->upstreams = h2o_mem_alloc((fleet->count + 1) * sizeof(checks->upstreams[0]));
+    for (size_t i = 0; i < fleet->count; ++i) {
+        if (fleet->rosters[i]->config->health_check.path[0] == '\0')
+            continue;
+        struct sky_upstream *upstream =
+            sky_upstream_new(ctx, fleet->rosters[i], share, config, &checks->unshown);
+        checks->upstreams[checks->upstream_count++] = upstream;
+        for (size_t k = 0; k < upstream->server_count; ++k)
+            begin(checks, upstream->servers[k]);
+    }
+    return checks;
 }
 
 void sky_checks_destroy(struct sky_checks *checks)
 {
     if (checks == NULL)
         return;
-    for (size_t i = 0; i < checks->count; ++i)
-        end(&checks->checks[i]);
+    while (checks->last != NULL) {
+        struct check *check = checks->last;
+        checks->last = check->before;
+        end(check);
+    }
     for (size_t i = 0; i < checks->upstream_count; ++i)
         sky_upstream_destroy(checks->upstreams[i]);
     free(checks->upstreams);
-    free(checks->checks);
     free(checks);
 }

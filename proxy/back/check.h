@@ -28,6 +28,10 @@ struct sky_checks;
 struct sky_checks *sky_checks_new(h2o_context_t *ctx, struct sky_fleet *fleet, size_t share,
                                   const struct sky_config *config, struct sky_counters *counters);
 
+/* sky_checks_follow: names may have other addresses now: those that are new are checked, too, those
+ * that are gone are not any more. Never from below the loop. */
+void sky_checks_follow(struct sky_checks *checks);
+
 /* sky_checks_destroy: gives up what is under way. NULL is harmless. */
 void sky_checks_destroy(struct sky_checks *checks);
 

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Connecting to a server.
  *
- * Happy path: start -> [name looked up] -> connect -> [writable] -> done(connection). A literal
- * address or a unix path needs no lookup, a unix socket is connected at once. With TLS, the
- * handshake comes before done, within timeouts.connect. Dials that need an answer of the name
- * service share it; one that is older than `resolve` is asked for again while the known addresses
- * go on, one of twice that age is waited for.
+ * Happy path: start -> connect -> [writable] -> done(connection). A unix socket is connected at
+ * once. With TLS, the handshake comes before done, within timeouts.connect.
  *
  * Failures:
- * - name not resolved: RESOLVE, unless an earlier answer is at hand.
- * - one address fails: the next one of the name is tried, then the last reason is given. Dials to
+ * - one address of localhost fails: the other one is tried, then the last reason is given. Dials to
  *   come try it last for fail_timeout.
  * - unix backlog full (EAGAIN): the dial queues; the first of the queue is tried every 5 ms.
  * - no TLS: the reason, and no other address is tried.
@@ -24,7 +20,6 @@
 #include <unistd.h>
 
 #include "proxy/back/back_tls.h"
-#include "proxy/back/resolve.h"
 #include "reporter/log.h"
 
 static void connect_next(struct sky_dial *dial);
@@ -40,8 +35,6 @@ static void finish(struct sky_dial *dial, struct sky_upstream_conn *conn, enum s
 static enum sky_failure failure_of(int error)
 {
     switch (error) {
-    case 0:
-        return SKY_FAILURE_RESOLVE; /* there was no address to try */
     case ECONNREFUSED:
         return SKY_FAILURE_REFUSED;
     case ENOENT:
@@ -62,10 +55,9 @@ static void give_up(struct sky_dial *dial)
 {
     static struct sky_log_limit limit;
 
-    if (dial->error != 0)
-        sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s: cannot connect to %s: %s",
-                        dial->server->upstream->config->name, dial->server->address->text,
-                        strerror(dial->error));
+    sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s: cannot connect to %s: %s",
+                    dial->server->upstream->config->name, dial->server->member->label,
+                    strerror(dial->error));
     finish(dial, NULL, failure_of(dial->error));
 }
 
@@ -79,7 +71,7 @@ static void free_handshake(struct sky_dial *dial)
     dial->sock = NULL;
 }
 
-/* Another address of the name has the same certificate: none is tried. */
+/* The other address of localhost has the same certificate: it is not tried. */
 static void fail_handshake(struct sky_dial *dial, enum sky_failure failure, const char *detail)
 {
     static struct sky_log_limit limit;
@@ -166,8 +158,7 @@ static void note_worked(struct sky_dial *dial)
     struct sky_upstream_server *server = dial->server;
 
     server->addresses[dial->address].failed_ms = 0;
-    if (server->resolved_for_good)
-        server->turn = dial->address; /* of localhost's two, who listens on one does not on both */
+    server->first = dial->address; /* of localhost's two, who listens on one does not on both */
 }
 
 static void succeed(struct sky_dial *dial)
@@ -320,41 +311,21 @@ static void on_deadline(h2o_timeout_entry_t *entry)
     finish(dial, NULL, dial->backlogged ? SKY_FAILURE_BACKLOG_FULL : SKY_FAILURE_CONNECT_TIMEOUT);
 }
 
-/* Each dial that waited for the answer goes on with it. */
-static void on_resolved(struct sky_upstream_server *server)
-{
-    h2o_linklist_t dials;
-
-    h2o_linklist_init_anchor(&dials);
-    h2o_linklist_insert_list(&dials, &server->unresolved);
-    while (!h2o_linklist_is_empty(&dials)) {
-        struct sky_dial *dial = H2O_STRUCT_FROM_MEMBER(struct sky_dial, waiting, dials.next);
-        h2o_linklist_unlink(&dial->waiting);
-        connect_next(dial);
-    }
-}
-
 void sky_dial_start(struct sky_dial *dial, struct sky_upstream_server *server,
                     sky_dial_done_fn *done)
 {
     dial->done = done;
     dial->server = server;
     dial->tried = 0;
-    dial->first = server->resolved_for_good ? server->turn : server->turn++;
+    dial->first = server->first;
     dial->backlogged = false;
     dial->error = 0;
     dial->deadline.cb = on_deadline;
     h2o_timeout_link(server->upstream->ctx->loop, &server->upstream->connect, &dial->deadline);
-    unsigned age = sky_resolve_age(server);
-    if (age != 0 && server->lookup == NULL)
-        sky_resolve_start(server);
-    if (age == 2) {
-        h2o_linklist_insert(&server->unresolved, &dial->waiting);
-    } else if (!h2o_linklist_is_empty(&server->backlogged)) {
+    if (!h2o_linklist_is_empty(&server->backlogged))
         wait_for_backlog(dial); /* behind those who came first */
-    } else {
+    else
         connect_next(dial);
-    }
 }
 
 void sky_dial_cancel(struct sky_dial *dial)
@@ -366,18 +337,40 @@ void sky_dial_cancel(struct sky_dial *dial)
         free_handshake(dial);
 }
 
+/* Both: who listens on localhost may mean either. */
+static void set_loopback(struct sky_upstream_server *server)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&server->addresses[0].sockaddr;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&server->addresses[1].sockaddr;
+
+    in->sin_family = AF_INET;
+    in->sin_port = htons(server->address->port);
+    in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    server->addresses[0].len = sizeof(*in);
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(server->address->port);
+    in6->sin6_addr = in6addr_loopback;
+    server->addresses[1].len = sizeof(*in6);
+    server->address_count = 2;
+}
+
 void sky_dial_init_server(struct sky_upstream_server *server)
 {
-    h2o_linklist_init_anchor(&server->unresolved);
+    const struct sky_address *address = server->address;
+
     h2o_linklist_init_anchor(&server->backlogged);
     server->retry.cb = on_retry;
-    sky_resolve_init(server, on_resolved);
+    if (sky_address_is_localhost(address)) {
+        set_loopback(server);
+        return;
+    }
+    server->addresses[0].sockaddr = address->sockaddr;
+    server->addresses[0].len = address->sockaddr_len;
+    server->address_count = 1;
 }
 
 void sky_dial_fini_server(struct sky_upstream_server *server)
 {
-    assert(h2o_linklist_is_empty(&server->unresolved) &&
-           h2o_linklist_is_empty(&server->backlogged));
+    assert(h2o_linklist_is_empty(&server->backlogged));
     h2o_timeout_unlink(&server->retry);
-    sky_resolve_fini(server);
 }

@@ -23,7 +23,7 @@ struct sky_dial {
     struct sky_text
         preface; /* of who dials: first bytes of a connection, before TLS; empty: none */
     h2o_timeout_entry_t deadline;
-    h2o_linklist_t waiting; /* of the server's unresolved or backlogged */
+    h2o_linklist_t waiting; /* of the server's backlogged */
     bool backlogged;
     h2o_socket_t *sock; /* connecting, or shaking hands */
     SSL *ssl;           /* of the handshake; NULL: none */

@@ -9,6 +9,8 @@
  *   queue.max wait, in all workers    REFUSED
  *   queue.timeout has passed          done(QUEUE_TIMEOUT)
  *   a wake finds nobody waiting       it goes on to the next worker
+ *   no server, as its name is new     queued until the name service has answered: a server, or
+ *                                     done(RESOLVE)
  *   a place comes without an end, as when a server is no longer passed over
  *                                     queues are looked at each 100 ms
  *
@@ -24,7 +26,7 @@ static void hold(struct sky_turn *turn, struct sky_upstream_server *server)
 {
     _Atomic uint32_t *active = &server->share->active;
 
-    turn->server = server;
+    turn->server = sky_server_hold(server);
     turn->tried |= server->bit;
     /* one writer: cheaper than an atomic addition */
     atomic_store_explicit(active, atomic_load_explicit(active, memory_order_relaxed) + 1,
@@ -45,6 +47,7 @@ static void release(struct sky_upstream_server *server)
 
     atomic_store_explicit(active, atomic_load_explicit(active, memory_order_relaxed) - 1,
                           memory_order_relaxed);
+    sky_server_release(server);
     if (!upstream->roster->limited)
         return;
     sky_member_leave(server->member);
@@ -87,20 +90,37 @@ static struct sky_turn *find_ready(struct sky_upstream *upstream)
     return NULL;
 }
 
+/* There is no server, and there may be some as soon as the name service has answered, or we have
+ * looked at what it has: the list is changed before the answer counts. */
+static bool awaits_names(const struct sky_upstream *upstream)
+{
+    const struct sky_roster *roster = upstream->roster;
+
+    return upstream->server_count == 0 &&
+           (roster->unanswered != 0 || roster->version != upstream->version);
+}
+
 static void serve_queue(struct sky_upstream *upstream)
 {
     struct sky_turn *turn;
 
     while ((turn = find_ready(upstream)) != NULL)
         turn->done(turn, SKY_FAILURE_NONE);
+    while (upstream->server_count == 0 && !awaits_names(upstream) &&
+           !h2o_linklist_is_empty(&upstream->waiting)) {
+        turn = H2O_STRUCT_FROM_MEMBER(struct sky_turn, waiting, upstream->waiting.next);
+        leave_queue(turn);
+        turn->done(turn, SKY_FAILURE_RESOLVE);
+    }
 }
 
 static void on_patience_over(h2o_timeout_entry_t *entry)
 {
     struct sky_turn *turn = H2O_STRUCT_FROM_MEMBER(struct sky_turn, deadline, entry);
+    struct sky_upstream *upstream = turn->upstream;
 
     leave_queue(turn);
-    turn->done(turn, SKY_FAILURE_QUEUE_TIMEOUT);
+    turn->done(turn, awaits_names(upstream) ? SKY_FAILURE_RESOLVE : SKY_FAILURE_QUEUE_TIMEOUT);
 }
 
 static void on_look_again(h2o_timeout_entry_t *entry)
@@ -168,7 +188,8 @@ static enum sky_turn_result find(struct sky_turn *turn, struct sky_upstream *ups
 
     if (!full)
         server = sky_balance_choose(upstream, turn->tried, &full);
-    if (server == NULL && !full)
+    bool awaiting = server == NULL && awaits_names(upstream);
+    if (server == NULL && !full && !awaiting)
         return SKY_TURN_NONE;
     if (server == NULL && !wait_for_place(turn, upstream, done, &first))
         return SKY_TURN_REFUSED;
@@ -180,7 +201,8 @@ static enum sky_turn_result find(struct sky_turn *turn, struct sky_upstream *ups
         return SKY_TURN_HELD;
     }
     /* a place may have come between the look and the queue; later ones wake who waits */
-    if (first && (server = sky_balance_choose(upstream, turn->tried, &full)) != NULL) {
+    if ((first || awaiting) &&
+        (server = sky_balance_choose(upstream, turn->tried, &full)) != NULL) {
         leave_queue(turn);
         hold(turn, server);
         return SKY_TURN_HELD;
@@ -214,7 +236,7 @@ void sky_turn_init_upstream(struct sky_upstream *upstream)
 {
     h2o_linklist_init_anchor(&upstream->waiting);
     upstream->look_again.cb = on_look_again;
-    if (!upstream->roster->limited)
+    if (!upstream->roster->limited && !upstream->roster->named)
         return;
     h2o_multithread_register_receiver(upstream->ctx->queue, &upstream->wakes, on_wake);
     sky_roster_listen(upstream->roster, upstream->worker, &upstream->wakes);
@@ -225,7 +247,7 @@ void sky_turn_fini_upstream(struct sky_upstream *upstream)
     struct sky_roster *roster = upstream->roster;
 
     assert(h2o_linklist_is_empty(&upstream->waiting));
-    if (!roster->limited)
+    if (!roster->limited && !roster->named)
         return;
     sky_roster_listen(roster, upstream->worker, NULL);
     while (roster->workers[upstream->worker].woken) /* sent before that */

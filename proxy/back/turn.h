@@ -23,7 +23,7 @@ enum sky_turn_result {
     SKY_TURN_HELD,    /* turn->server */
     SKY_TURN_QUEUED,  /* `done` follows */
     SKY_TURN_REFUSED, /* the queue is full */
-    SKY_TURN_NONE     /* all servers were tried; the one that was held still is */
+    SKY_TURN_NONE     /* there is no other server; the one that was held still is */
 };
 
 /* Embedded in the request; zeroed before its first use. */

@@ -6,7 +6,6 @@
 
 #include "proxy/back/back_tls.h"
 #include "proxy/back/dial.h"
-#include "proxy/back/resolve.h"
 #include "proxy/back/turn.h"
 
 /* How soon a full backlog is tried again; one try a time, whatever the number of those who wait. */
@@ -32,28 +31,98 @@ static struct sky_upstream_server *server_new(struct sky_upstream *upstream,
     return server;
 }
 
-static void server_destroy(struct sky_upstream_server *server)
+static void close_idle(struct sky_upstream_server *server)
 {
     while (!h2o_linklist_is_empty(&server->idle))
         sky_upstream_close(
             H2O_STRUCT_FROM_MEMBER(struct sky_upstream_conn, idle, server->idle.next));
+}
+
+static void server_destroy(struct sky_upstream_server *server)
+{
+    close_idle(server);
     sky_dial_fini_server(server);
     SSL_SESSION_free(server->session);
     sky_member_release(server->member);
     free(server);
 }
 
-static void take_members(struct sky_upstream *upstream)
+/* The server of that member, out of the list of those before; NULL: there is none. */
+static struct sky_upstream_server *take_former(struct sky_upstream_server **former, size_t count,
+                                               const struct sky_member *member)
 {
-    uint64_t version;
-    struct sky_member **members =
-        sky_roster_copy(upstream->roster, &upstream->server_count, &version);
-
-    upstream->servers = h2o_mem_alloc(upstream->server_count * sizeof(upstream->servers[0]));
-    for (size_t i = 0; i < upstream->server_count; ++i) {
-        upstream->servers[i] = server_new(upstream, members[i]);
-        upstream->servers[i]->bit = UINT64_C(1) << i % 64;
+    for (size_t i = 0; i < count; ++i) {
+        struct sky_upstream_server *server = former[i];
+        if (server == NULL || server->member != member)
+            continue;
+        former[i] = NULL;
+        return server;
     }
+    return NULL;
+}
+
+/* Requests that it has may end with it. */
+static void leave(struct sky_upstream *upstream, struct sky_upstream_server *server)
+{
+    server->has_gone = true;
+    close_idle(server);
+    upstream->gone =
+        h2o_mem_realloc(upstream->gone, (upstream->gone_count + 1) * sizeof(*upstream->gone));
+    upstream->gone[upstream->gone_count++] = server;
+}
+
+static void free_gone(struct sky_upstream *upstream)
+{
+    size_t count = upstream->gone_count;
+
+    upstream->gone_count = 0;
+    for (size_t i = 0; i < count; ++i) {
+        if (upstream->gone[i]->users != 0)
+            upstream->gone[upstream->gone_count++] = upstream->gone[i];
+        else
+            server_destroy(upstream->gone[i]);
+    }
+}
+
+/* A bit that no other server has, as long as there are any. */
+static uint64_t choose_bit(uint64_t *used, size_t index)
+{
+    uint64_t free_bits = ~*used, bit = free_bits & -free_bits;
+
+    if (bit == 0)
+        bit = UINT64_C(1) << index % 64;
+    *used |= bit;
+    return bit;
+}
+
+void sky_upstream_refresh(struct sky_upstream *upstream)
+{
+    struct sky_upstream_server **former = upstream->servers;
+    size_t former_count = upstream->server_count;
+    uint64_t used = 0;
+    struct sky_member **members =
+        sky_roster_copy(upstream->roster, &upstream->server_count, &upstream->version);
+
+    upstream->servers = h2o_mem_alloc((upstream->server_count + 1) * sizeof(*upstream->servers));
+    for (size_t i = 0; i < upstream->server_count; ++i) {
+        struct sky_upstream_server *server = take_former(former, former_count, members[i]);
+        upstream->servers[i] = server;
+        if (server == NULL)
+            continue;
+        sky_member_release(members[i]); /* it has a hold already */
+        used |= server->bit;
+    }
+    for (size_t i = 0; i < upstream->server_count; ++i) {
+        if (upstream->servers[i] != NULL)
+            continue;
+        upstream->servers[i] = server_new(upstream, members[i]);
+        upstream->servers[i]->bit = choose_bit(&used, i);
+    }
+    for (size_t i = 0; i < former_count; ++i)
+        if (former[i] != NULL)
+            leave(upstream, former[i]);
+    free_gone(upstream);
+    free(former);
     free(members);
 }
 
@@ -78,7 +147,7 @@ struct sky_upstream *sky_upstream_new(h2o_context_t *ctx, struct sky_roster *ros
     self->once = config->timeouts.upstream_idle_ms == 0 ||
                  self->config->protocol == SKY_UPSTREAM_UWSGI ||
                  self->config->proxy_protocol != SKY_PROXY_PROTOCOL_OFF;
-    take_members(self);
+    sky_upstream_refresh(self);
     sky_turn_init_upstream(self);
     return self;
 }
@@ -127,10 +196,10 @@ struct sky_upstream_conn *sky_upstream_adopt(struct sky_upstream_server *server,
     *conn = (struct sky_upstream_conn){.sock = sock,
                                        .server = server,
                                        .once = server->upstream->once,
-                                       .answers = server->answers,
                                        .response = &server->upstream->response,
                                        .idle_timer = {.cb = on_idle_timeout}};
     sock->data = conn;
+    sky_server_hold(server);
     h2o_socket_read_start(sock, on_event);
     return conn;
 }
@@ -157,8 +226,9 @@ void sky_upstream_give_back(struct sky_upstream_conn *conn)
     conn->on_readable = NULL;
     conn->owner = NULL;
     conn->reused = true;
-    if (conn->once || server->upstream->retired || server->idle_count == SKY_UPSTREAM_MAX_IDLE ||
-        (conn->ssl != NULL && !sky_back_tls_is_clean(conn)) || !sky_resolve_is_current(conn)) {
+    if (conn->once || server->has_gone || server->upstream->retired ||
+        server->idle_count == SKY_UPSTREAM_MAX_IDLE ||
+        (conn->ssl != NULL && !sky_back_tls_is_clean(conn))) {
         sky_upstream_close(conn);
         return;
     }
@@ -187,6 +257,7 @@ void sky_upstream_close(struct sky_upstream_conn *conn)
     if (conn->ssl != NULL)
         sky_back_tls_close(conn);
     h2o_socket_close(conn->sock);
+    sky_server_release(conn->server);
     free(conn);
 }
 
@@ -198,7 +269,10 @@ void sky_upstream_destroy(struct sky_upstream *upstream)
     sky_turn_fini_upstream(upstream);
     for (size_t i = 0; i < upstream->server_count; ++i)
         server_destroy(upstream->servers[i]);
+    for (size_t i = 0; i < upstream->gone_count; ++i)
+        server_destroy(upstream->gone[i]);
     free(upstream->servers);
+    free(upstream->gone);
     for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); ++i)
         h2o_timeout_dispose(upstream->ctx->loop, timeouts[i]);
     while (upstream->clocks != NULL) {

@@ -20,8 +20,8 @@
 /* Idle connections kept per server; more are closed when they come back. */
 #define SKY_UPSTREAM_MAX_IDLE 1024
 
-/* Addresses of one server name that are tried. */
-#define SKY_UPSTREAM_MAX_ADDRESSES 8
+/* Addresses of one server: localhost has two. */
+#define SKY_UPSTREAM_MAX_ADDRESSES 2
 
 struct sky_upstream_address {
     struct sockaddr_storage sockaddr;
@@ -35,7 +35,9 @@ struct sky_upstream_server {
     struct sky_share *share;           /* this worker's, of the member */
     const struct sky_address *address; /* the member's */
     const struct sky_server_config *config;
-    uint64_t bit; /* of struct sky_turn.tried */
+    uint64_t bit;  /* of struct sky_turn.tried */
+    size_t users;  /* requests, connections and others that point here */
+    bool has_gone; /* from the roster: freed once there are no users */
 
     int64_t current; /* balance.c: what the weight has earned, less what was used */
 
@@ -48,18 +50,10 @@ struct sky_upstream_server {
 
     SSL_SESSION *session; /* back_tls.c: of the last connection, NULL: none */
 
-    /* resolve.c */
-    void (*on_resolved)(struct sky_upstream_server *server);
+    /* dial.c */
     struct sky_upstream_address addresses[SKY_UPSTREAM_MAX_ADDRESSES];
     size_t address_count;
-    size_t turn;               /* counts dials: addresses of a name are taken in turn */
-    unsigned answers;          /* that brought other addresses */
-    bool resolved_for_good;    /* no name, or localhost */
-    uint64_t resolved_ms;      /* loop time of the last answer of the name service */
-    struct sky_lookup *lookup; /* under way; NULL: none is */
-
-    /* dial.c */
-    h2o_linklist_t unresolved; /* sky_dial.waiting, until the lookup is done */
+    size_t first;              /* of them is tried: the one that worked last */
     h2o_linklist_t backlogged; /* sky_dial.waiting, until the server's backlog has room */
     h2o_timeout_entry_t retry; /* runs while backlogged is not empty */
 };
@@ -81,6 +75,9 @@ struct sky_upstream {
     struct sky_upstream_clock *clocks;
     struct sky_upstream_server **servers; /* heap, as each of them */
     size_t server_count;
+    uint64_t version;                  /* of the roster's list that they are */
+    struct sky_upstream_server **gone; /* heap; whose members are not in it any more */
+    size_t gone_count;
     bool retired; /* a reload took it out: sockets that come back close */
 
     /* turn.c: requests that wait for a place */
@@ -96,7 +93,6 @@ struct sky_upstream_conn {
     struct sky_upstream_server *server;
     bool reused;                /* it has carried an answer before */
     bool once;                  /* it carries no more than one */
-    unsigned answers;           /* the server\'s, when its address was last among them */
     SSL *ssl;                   /* NULL: plain; else read and written by back_tls.h */
     h2o_timeout_entry_t reader; /* back_tls.c */
     uint64_t idle_since_ms;
@@ -113,6 +109,31 @@ struct sky_upstream_conn {
 struct sky_upstream *sky_upstream_new(h2o_context_t *ctx, struct sky_roster *roster, size_t worker,
                                       const struct sky_config *config,
                                       struct sky_counters *counters);
+
+/* sky_upstream_refresh: takes the roster's present list over. Servers that are new in it begin
+ * afresh; those that are gone get no more requests, and are freed here once they have no users. */
+void sky_upstream_refresh(struct sky_upstream *upstream);
+
+/* sky_upstream_follow: the same if the list has changed; before servers are chosen from. */
+static inline void sky_upstream_follow(struct sky_upstream *upstream)
+{
+    if (upstream->version != atomic_load_explicit(&upstream->roster->version, memory_order_relaxed))
+        sky_upstream_refresh(upstream);
+}
+
+/* sky_server_hold: the server stays, whatever becomes of the roster. sky_server_release: NULL is
+ * harmless. */
+static inline struct sky_upstream_server *sky_server_hold(struct sky_upstream_server *server)
+{
+    server->users++;
+    return server;
+}
+
+static inline void sky_server_release(struct sky_upstream_server *server)
+{
+    if (server != NULL)
+        server->users--;
+}
 
 /* sky_upstream_clock: the timers for an answer's next byte; those of timeouts.response for 0. */
 h2o_timeout_t *sky_upstream_clock(struct sky_upstream *upstream, uint32_t response_ms);

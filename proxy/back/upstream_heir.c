@@ -11,7 +11,8 @@ static void move_idle(struct sky_upstream_conn *conn, struct sky_upstream_server
     h2o_linklist_unlink(&conn->idle);
     conn->server->idle_count--;
     h2o_timeout_unlink(&conn->idle_timer);
-    conn->server = heir;
+    sky_server_release(conn->server);
+    conn->server = sky_server_hold(heir);
     conn->response = &heir->upstream->response;
     h2o_linklist_insert(heir->idle.next, &conn->idle);
     heir->idle_count++;
@@ -32,9 +33,7 @@ static void hand_over(struct sky_upstream_server *server, struct sky_upstream_se
     heir->fails = server->fails;
     heir->fails_since_ms = server->fails_since_ms;
     heir->share->down_until_ms = server->share->down_until_ms;
-    memcpy(heir->addresses, server->addresses, sizeof(heir->addresses));
-    heir->address_count = server->address_count;
-    heir->resolved_ms = server->resolved_ms;
+    heir->first = server->first;
     if (!same_wire(server->upstream, heir->upstream))
         return;
     /* the oldest first: timers and list stand in that order */
@@ -48,7 +47,7 @@ void sky_upstream_retire(struct sky_upstream *upstream, struct sky_upstream *hei
     for (size_t i = 0; i < upstream->server_count; ++i) {
         struct sky_upstream_server *server = upstream->servers[i];
         for (size_t k = 0; heir != NULL && k < heir->server_count; ++k) {
-            if (strcmp(heir->servers[k]->address->text, server->address->text) != 0)
+            if (strcmp(heir->servers[k]->member->label, server->member->label) != 0)
                 continue;
             hand_over(server, heir->servers[k]);
             break;

@@ -83,7 +83,7 @@ static void log_failure(const struct sky_exchange *exchange)
     size_t path_len = req->query_at != SIZE_MAX ? req->query_at : req->path.len;
 
     sky_log_limited(&limit, SKY_LOG_WARN, "upstream %s (%s): %.*s %.*s: %s%s%s",
-                    exchange->upstream->config->name, exchange->server->address->text,
+                    exchange->upstream->config->name, exchange->server->member->label,
                     (int)req->method.len, req->method.base, (int)path_len, req->path.base,
                     sky_failure_info(exchange->failure)->text, defect != NULL ? ": " : "",
                     defect != NULL ? defect : "");
@@ -159,7 +159,7 @@ static struct sky_trace_outcome conclude(struct sky_exchange *exchange)
 static void end(struct sky_exchange *exchange)
 {
     const struct sky_trace_outcome outcome = conclude(exchange);
-    const struct sky_address *server = exchange->server != NULL ? exchange->server->address : NULL;
+    const char *server = exchange->server != NULL ? exchange->server->member->label : NULL;
 
     sky_access_request(exchange->worker, exchange->req, &exchange->times, server, exchange->trace,
                        &outcome);
@@ -178,6 +178,7 @@ static void on_dispose(void *arg)
         sky_exchange_close_tunnel(exchange);
     sky_turn_end(&exchange->turn);
     end(exchange);
+    sky_server_release(exchange->server);
     sky_tenure_release(exchange->tenure);
 }
 

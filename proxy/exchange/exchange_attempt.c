@@ -232,6 +232,8 @@ static void start_attempt(struct sky_exchange *exchange, struct sky_upstream_ser
     bool repeatable =
         req->entity.len == 0 && sky_exchange_body(exchange) == NULL && is_idempotent(req);
 
+    sky_server_hold(server);
+    sky_server_release(exchange->server);
     exchange->server = server;
     sky_access_start(exchange->worker, &exchange->times);
     if (exchange->trace != NULL)
@@ -260,8 +262,11 @@ void sky_exchange_ask(struct sky_exchange *exchange, const struct sky_upstream_c
         break;
     case SKY_TURN_QUEUED:
         break;
-    default:
+    case SKY_TURN_REFUSED:
         sky_exchange_fail(exchange, SKY_FAILURE_QUEUE_FULL);
+        break;
+    case SKY_TURN_NONE:
+        sky_exchange_fail(exchange, SKY_FAILURE_RESOLVE);
         break;
     }
 }

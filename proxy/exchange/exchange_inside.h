@@ -41,7 +41,7 @@ struct sky_exchange {
     struct sky_text trace_lines;
     const struct sky_route_config *route; /* NULL: none, or a plain one */
     struct sky_upstream *upstream;
-    struct sky_upstream_server *server; /* of the attempt */
+    struct sky_upstream_server *server; /* of the attempt; held */
     struct sky_turn turn;               /* holds it, until it has answered */
     bool moved;        /* a server closed without an answer, and another one was asked */
     bool reused;       /* the attempt's connection has carried an answer before */

@@ -22,7 +22,7 @@ struct sky_readiness {
     struct sky_fleet *fleet;
     struct sky_upstream **upstreams; /* those without active checks */
     size_t upstream_count;
-    struct attempt *attempts; /* one for each of their servers */
+    struct attempt *attempts; /* one for each of their servers; made when it is asked */
     size_t attempt_count, running;
     h2o_linklist_t waiting;
     h2o_timeout_t patience;
@@ -95,6 +95,26 @@ static bool is_well(const struct sky_readiness *readiness)
     return false;
 }
 
+/* Names may have other addresses by now. None is running. */
+static void take_servers(struct sky_readiness *readiness)
+{
+    size_t servers = 0;
+
+    for (size_t i = 0; i < readiness->upstream_count; ++i) {
+        sky_upstream_follow(readiness->upstreams[i]);
+        servers += readiness->upstreams[i]->server_count;
+    }
+    free(readiness->attempts);
+    readiness->attempt_count = 0;
+    readiness->attempts = h2o_mem_alloc((servers + 1) * sizeof(*readiness->attempts));
+    for (size_t i = 0; i < readiness->upstream_count; ++i) {
+        struct sky_upstream *upstream = readiness->upstreams[i];
+        for (size_t k = 0; k < upstream->server_count; ++k)
+            readiness->attempts[readiness->attempt_count++] =
+                (struct attempt){.readiness = readiness, .server = upstream->servers[k]};
+    }
+}
+
 /* A dial may end before this returns, by a connection to a unix socket. */
 static void dial_all(struct sky_readiness *readiness)
 {
@@ -115,6 +135,8 @@ void sky_readiness_ask(struct sky_readiness *readiness, struct sky_readiness_que
 {
     uint64_t age_ms = h2o_now(readiness->ctx->loop) - readiness->known_ms;
 
+    if (readiness->running == 0)
+        take_servers(readiness);
     if (is_well(readiness)) {
         query->done(query, true);
     } else if (readiness->attempt_count == 0) {
@@ -139,7 +161,6 @@ struct sky_readiness *sky_readiness_new(h2o_context_t *ctx, struct sky_fleet *fl
                                         struct sky_counters *counters)
 {
     struct sky_readiness *readiness = h2o_mem_alloc(sizeof(*readiness));
-    size_t servers = 0;
 
     *readiness = (struct sky_readiness){.ctx = ctx, .fleet = fleet};
     h2o_linklist_init_anchor(&readiness->waiting);
@@ -152,14 +173,6 @@ struct sky_readiness *sky_readiness_new(h2o_context_t *ctx, struct sky_fleet *fl
         struct sky_upstream *upstream =
             sky_upstream_new(ctx, fleet->rosters[i], share, config, counters);
         readiness->upstreams[readiness->upstream_count++] = upstream;
-        servers += upstream->server_count;
-    }
-    readiness->attempts = calloc(servers + 1, sizeof(*readiness->attempts));
-    for (size_t i = 0; readiness->attempts != NULL && i < readiness->upstream_count; ++i) {
-        struct sky_upstream *upstream = readiness->upstreams[i];
-        for (size_t k = 0; k < upstream->server_count; ++k)
-            readiness->attempts[readiness->attempt_count++] =
-                (struct attempt){.readiness = readiness, .server = upstream->servers[k]};
     }
     return readiness;
 }

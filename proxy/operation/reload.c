@@ -19,6 +19,7 @@
 
 #include "proxy/access/access_log.h"
 #include "proxy/back/check.h"
+#include "proxy/back/resolver.h"
 #include "proxy/config/config_change.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/front/tickets.h"
@@ -48,16 +49,21 @@ static bool same_fleet(const struct sky_fleet *a, const struct sky_fleet *b)
 
 void sky_reload_checks(struct sky_server *server)
 {
+    if (server->checks != NULL)
+        sky_checks_follow(server->checks);
     if (server->checked == server->generation)
         return;
     if (server->checked != NULL && same_fleet(&server->checked->fleet, &server->generation->fleet))
         return; /* with the count of results so far */
+    sky_resolver_destroy(server->resolver);
     sky_checks_destroy(server->checks);
     sky_readiness_destroy(server->readiness);
     sky_generation_release(server->checked);
     server->checked = sky_generation_hold(server->generation);
     server->checks = sky_checks_new(&server->ctx, &server->checked->fleet, server->config->workers,
                                     server->config, &server->check_counters);
+    server->resolver =
+        sky_resolver_new(&server->ctx, &server->checked->fleet, &server->check_counters);
     server->readiness =
         sky_readiness_new(&server->ctx, &server->checked->fleet, server->config->workers,
                           server->config, &server->check_counters);

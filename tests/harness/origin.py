@@ -77,6 +77,8 @@ class Origin:
         *,
         name: str = "origin",
         tcp: bool = False,
+        host: str = "127.0.0.1",
+        port: int = 0,
         bodies: bool = True,
     ) -> None:
         self.name = name
@@ -87,8 +89,8 @@ class Origin:
         self._open: list[socket.socket] = []
         self._errors: list[str] = []
         if tcp:
-            self._listener = socket.create_server(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+            self._listener = socket.create_server((host, port))
+            self.address = f"{host}:{self._listener.getsockname()[1]}"
         else:
             path = stage.path(f"{name}.sock")
             self._listener = socket.socket(socket.AF_UNIX)

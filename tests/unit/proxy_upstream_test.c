@@ -154,84 +154,11 @@ static void test_localhost(void **state)
                 sky_upstream_close(calls[n].conn);
             }
             /* the second dial begins with what worked */
-            assert_int_equal(fixture.server->addresses[fixture.server->turn].sockaddr.ss_family,
+            assert_int_equal(fixture.server->addresses[fixture.server->first].sockaddr.ss_family,
                              families[i]);
-            assert_null(fixture.server->lookup);
             close(fd);
             upstream_fixture_fini(&fixture);
         }
-}
-
-/* Dials that need the same name share one lookup, and each gets its answer. */
-static void test_shared_lookup(void **state)
-{
-    struct upstream_fixture fixture;
-    struct call calls[5] = {0};
-
-    (void)state;
-    upstream_fixture_init(&fixture, "no-such-host.invalid:80", 1000);
-    for (int i = 0; i < 5; ++i)
-        sky_dial_start(&calls[i].dial, fixture.server, on_done);
-    struct sky_lookup *lookup = fixture.server->lookup;
-    assert_non_null(lookup);
-    sky_dial_cancel(&calls[1].dial);
-    calls[1].done = 1;
-    finish(&fixture, calls, 5);
-    assert_ptr_equal(calls[1].conn, NULL);
-    for (int i = 0; i < 5; ++i) {
-        assert_null(calls[i].conn);
-        if (i != 1)
-            assert_int_equal(calls[i].failure, SKY_FAILURE_RESOLVE);
-    }
-    assert_null(fixture.server->lookup);
-    upstream_fixture_fini(&fixture);
-}
-
-/* What the name service said before is used when it fails. */
-static void test_stale_answer_is_better_than_none(void **state)
-{
-    struct upstream_fixture fixture;
-    struct call call = {0};
-    uint16_t port;
-    int fd = listen_on(AF_INET, &port);
-
-    (void)state;
-    upstream_fixture_init(&fixture, "no-such-host.invalid:80", 1000);
-    struct sockaddr_in *in = (struct sockaddr_in *)&fixture.server->addresses[0].sockaddr;
-    in->sin_family = AF_INET;
-    in->sin_port = htons(port);
-    in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    fixture.server->addresses[0].len = sizeof(*in);
-    fixture.server->address_count = 1;
-    fixture.server->resolved_ms = h2o_now(fixture.ctx.loop) - 5000;
-    sky_dial_start(&call.dial, fixture.server, on_done);
-    assert_non_null(fixture.server->lookup);
-    finish(&fixture, &call, 1);
-    assert_non_null(call.conn);
-    sky_upstream_close(call.conn);
-    /* the failure counts as an answer for a while: no lookup for each request */
-    call.done = 0;
-    sky_dial_start(&call.dial, fixture.server, on_done);
-    assert_null(fixture.server->lookup);
-    finish(&fixture, &call, 1);
-    assert_non_null(call.conn);
-    sky_upstream_close(call.conn);
-    close(fd);
-    upstream_fixture_fini(&fixture);
-}
-
-/* The end of the upstream waits for the name service: its thread would answer to nobody. */
-static void test_destroy_within_a_lookup(void **state)
-{
-    struct upstream_fixture fixture;
-    struct call call = {0};
-
-    (void)state;
-    upstream_fixture_init(&fixture, "no-such-host.invalid:80", 1000);
-    sky_dial_start(&call.dial, fixture.server, on_done);
-    sky_dial_cancel(&call.dial);
-    upstream_fixture_fini(&fixture);
-    assert_int_equal(call.done, 0);
 }
 
 int main(void)
@@ -241,9 +168,6 @@ int main(void)
         cmocka_unit_test(test_idle_for_too_long),
         cmocka_unit_test(test_idle_cap),
         cmocka_unit_test(test_localhost),
-        cmocka_unit_test(test_shared_lookup),
-        cmocka_unit_test(test_stale_answer_is_better_than_none),
-        cmocka_unit_test(test_destroy_within_a_lookup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

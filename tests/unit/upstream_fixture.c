@@ -26,7 +26,7 @@ void upstream_fixture_init(struct upstream_fixture *fixture, const char *address
     fixture->roster = sky_roster_new(&fixture->upstream_config, 1);
     fixture->upstream =
         sky_upstream_new(&fixture->ctx, fixture->roster, 0, &fixture->config, &fixture->counters);
-    fixture->server = fixture->upstream->servers[0];
+    fixture->server = fixture->upstream->server_count != 0 ? fixture->upstream->servers[0] : NULL;
 }
 
 void upstream_fixture_fini(struct upstream_fixture *fixture)

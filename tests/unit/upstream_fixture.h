@@ -17,7 +17,7 @@ struct upstream_fixture {
     struct sky_counters counters;
     struct sky_roster *roster;
     struct sky_upstream *upstream;
-    struct sky_upstream_server *server;
+    struct sky_upstream_server *server; /* NULL: the address is a name */
 };
 
 void upstream_fixture_init(struct upstream_fixture *fixture, const char *address,

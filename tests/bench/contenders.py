@@ -112,9 +112,13 @@ def h2o(site: Site) -> Contender:
     return configured(site.stage, "h2o", text, [peers.executable("h2o"), "-c"], port, tls)
 
 
+# The connections to the origin as long as the peers keep theirs: others have their turns between two of a contender.
+COMMON = {"local": {"enabled": False}, "timeouts": {"upstream_idle": "60s"}}
+
+
 def skystitch(site: Site) -> Contender:
     port, tls = free_port(), free_port()
-    config: dict[str, object] = {"reporter": {"batch": {"interval": "1s"}}, "local": {"enabled": False}}
+    config: dict[str, object] = {**COMMON, "reporter": {"batch": {"interval": "1s"}}}
     if site.whole:
         secured = {"address": f"127.0.0.1:{tls}", "tls": site.pair.config()}
         config["listen"] = [{"address": f"127.0.0.1:{port}"}, secured]
@@ -135,7 +139,7 @@ def skystitch(site: Site) -> Contender:
 
 
 def skystitch_untraced(site: Site) -> Contender:
-    config = {"agent": {"ignore_path": ["/"]}, "local": {"enabled": False}}
+    config = {**COMMON, "agent": {"ignore_path": ["/"]}}
     origin, sink = f"127.0.0.1:{site.origin}", site.sink.address
     proxy = Skystitch(site.stage, origin, name="skystitch-untraced", collector=sink, config=config)
     return Contender(proxy, proxy.port, [Part("skystitch, path ignored")])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peers' configurations: one worker each, connections to the origin kept, no log, nothing added.
+"""The peers' configurations: one worker each, connections to the origin kept for 60 s, as nginx does unasked,
+no log, nothing added.
 
 {port}, {origin} and {directory} stand for the port to listen on, the origin's, and a folder for pid files. What
 ends in _MORE is for the rows beyond the plain one: TLS on the port {tls}, /unix/ and /static/.
@@ -77,14 +78,14 @@ frontend front
     default_backend origin
 {more}
 backend origin
-    server origin 127.0.0.1:{origin}
+    server origin 127.0.0.1:{origin} pool-purge-delay 60s
 """
 
 HAPROXY_MORE = """
     bind 127.0.0.1:{tls} ssl crt {bundle} alpn h2,http/1.1
     use_backend unix_origin if {{ path_beg /unix/ }}
 backend unix_origin
-    server origin unix@{unix}
+    server origin unix@{unix} pool-purge-delay 60s
 """
 
 H2O = """
@@ -97,7 +98,7 @@ hosts:
     paths:
       /:
         proxy.reverse.url: "http://127.0.0.1:{origin}/"
-        proxy.timeout.keepalive: 2000
+        proxy.timeout.keepalive: 60000
 {more_paths}
 """
 
@@ -108,7 +109,7 @@ listen: {{host: 127.0.0.1, port: {tls}, ssl: {{certificate-file: "{certificate}"
 H2O_MORE_PATHS = """
       /unix/:
         proxy.reverse.url: "http://[unix:{unix}]/unix/"
-        proxy.timeout.keepalive: 2000
+        proxy.timeout.keepalive: 60000
       /static/:
         file.dir: "{directory}/static"
 """

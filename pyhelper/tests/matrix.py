@@ -64,12 +64,13 @@ CURRENT = (
     "urllib3",
 )
 
-OTHERS = ("aiohttp", "bottle", "falcon", "pyramid", "setuptools<81", "tornado")
+OTHERS = ("aiohttp", "bottle", "falcon", "pyramid", "sanic", "setuptools<81", "tornado")
 OLD_OTHERS = (
     "aiohttp==3.9.*",
     "bottle==0.12.25",
     "falcon==3.1.3",
     "pyramid==2.0.2",
+    "sanic==22.12.*",
     "setuptools<81",
     "tornado==6.1",
 )

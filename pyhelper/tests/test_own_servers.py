@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Apps of frameworks that serve by themselves, aiohttp and Tornado: requests over a socket."""
+"""Apps of frameworks that serve by themselves, requests over a socket."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import importlib.util
+import itertools
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from conftest import Answer, Client, Proxy, app_span, log, message, timeless
 from skystitch.channel import losses
 
 HERE = __name__
+_numbers = itertools.count()
 
 
 class ShopError(Exception):
@@ -60,6 +63,44 @@ async def aiohttp_server() -> AsyncIterator[int]:
     await site.start()
     yield runner.addresses[0][1]
     await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def sanic_server() -> AsyncIterator[int]:
+    from sanic import Sanic
+    from sanic.exceptions import Forbidden
+    from sanic.response import text
+
+    async def user(request: Any, id: int) -> Any:  # noqa: A002
+        return text(f"user {id}")
+
+    async def boom(request: Any) -> Any:
+        raise ValueError("boom")
+
+    async def abort(request: Any) -> Any:
+        raise Forbidden("no")
+
+    async def stream(request: Any) -> Any:
+        response = await request.respond(content_type="text/plain")
+        await response.send("part 0\n")
+        await response.send("part 1\n")
+
+    async def broken_stream(request: Any) -> Any:
+        response = await request.respond(content_type="text/plain")
+        await response.send("part 0\n")
+        raise ShopError("in the stream")
+
+    app = Sanic(f"shop-{next(_numbers)}", configure_logging=False)
+    app.add_route(user, "/users/<id:int>")
+    for handler in (boom, abort, stream, broken_stream):
+        app.add_route(handler, f"/{handler.__name__.replace('_', '-')}")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        Sanic.test_mode = True  # a second start in one process would find no source to compile
+        server = await app.create_server(sock=listener, return_asyncio_server=True)
+        await server.startup()  # compiles parts of Sanic anew
+        yield listener.getsockname()[1]
+        await server.close()
 
 
 class _Tornado:
@@ -115,9 +156,11 @@ async def tornado_server() -> AsyncIterator[int]:
 
 
 AIOHTTP = f"{HERE}.aiohttp_server.<locals>"
+SANIC = f"{HERE}.sanic_server.<locals>"
 TORNADO = f"{HERE}._Tornado.routes.<locals>"
 SERVERS: dict[str, Any] = {
     "aiohttp": (aiohttp_server, 7008, "/users/{id}", lambda name: f"{AIOHTTP}.{name}"),
+    "sanic": (sanic_server, 7007, "/users/<id:int>", lambda name: f"{SANIC}.{name}"),
     "tornado": (
         tornado_server,
         7005,
@@ -166,6 +209,7 @@ def site(request: pytest.FixtureRequest, proxy: Proxy) -> Site:
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"no {request.param}")
     logging.getLogger("aiohttp.server").disabled = True
+    logging.getLogger("sanic.error").disabled = True
     logging.getLogger("tornado.application").disabled = True
     return Site(request.param, proxy)
 

@@ -16,7 +16,7 @@ from expect import DJANGO, FLASK, REQUESTS, Expected, check, check_log, check_ti
 from harness import Collector, Origin, Skystitch, Stage
 from harness.server import PYTHON, Server
 
-FASTAPI = 7014
+FASTAPI, SANIC = 7014, 7007
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ APPS = {
     "django": App("servers_django_wsgi:application", "servers_django", DJANGO, "/users/<int:id>"),
     "django-asgi": App("servers_django_asgi:application", "servers_django", DJANGO, "/users/<int:id>"),
     "fastapi": App("servers_fastapi:app", "servers_fastapi", FASTAPI, "/users/{id}"),
+    "sanic": App("servers_sanic:app", "servers_sanic", SANIC, "/users/<id:int>"),
 }
 
 WSGI = [
@@ -71,6 +72,9 @@ CORE = [("fastapi", "uvicorn"), ("django-asgi", "hypercorn")]
 PAIRS = [
     *((app, server) for app in ("flask", "django") for server in WSGI),
     *((app, server) for app in ("django-asgi", "fastapi") for server in ASGI),
+    *(("sanic", server) for server in ASGI if server != "daphne"),  # that tells apps of no start
+    ("sanic", "sanic"),
+    ("sanic", "sanic-workers"),
     ("flask", "flask-run"),
     ("flask", "flask-run-reload"),
     ("django", "runserver"),
@@ -86,8 +90,9 @@ MODULES = {
 }
 
 
-#: These say by closing the connection that a body is over, whether it is whole or not.
+#: These say by closing the connection that a body is over, whether it is whole or not; Sanic ends its chunks then.
 ENDED_BY_CLOSING = {"uwsgi", "uwsgi-threads", "uwsgi-lazy-apps", "runserver", "runserver-reload"}
+ENDED_BY_CLOSING |= {"sanic", "sanic-workers"}
 #: This one says nothing when its app fails in the middle of an answer.
 SILENT = {"daphne"}
 

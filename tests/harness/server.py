@@ -55,6 +55,11 @@ def runserver(*options: str) -> Callable[[str, int], Sequence[str]]:
     return argv
 
 
+def sanic(*options: str) -> Callable[[str, int], Sequence[str]]:
+    listen = ["--host", "127.0.0.1", "--no-motd"]
+    return lambda app, port: ["-m", "sanic", app, *listen, "--port", str(port), *options]
+
+
 #: Name -> what to call with an app (module:callable) and a port, for the arguments of Python.
 SERVERS: Mapping[str, Callable[[str, int], Sequence[str]]] = {
     "gunicorn-sync": gunicorn("sync"),
@@ -74,6 +79,8 @@ SERVERS: Mapping[str, Callable[[str, int], Sequence[str]]] = {
     "uwsgi": uwsgi(),
     "uwsgi-threads": uwsgi("--threads", "4", "--processes", "2"),
     "uwsgi-lazy-apps": uwsgi("--lazy-apps", "--processes", "2"),
+    "sanic": sanic("--single-process"),
+    "sanic-workers": sanic("--workers", "2"),
     "flask-run": flask_run("--no-reload"),
     "flask-run-reload": flask_run("--reload"),
     "runserver": runserver("--noreload"),

@@ -31,6 +31,7 @@ PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_rabbitmq": "pika",
     "sw_redis": "redis",
     "sw_requests": "requests",
+    "sw_sanic": "sanic.app",
     "sw_simple_websocket": "simple_websocket.ws",
     "sw_sqlite3": "sqlite3",
     "sw_threads": "concurrent.futures.thread",

@@ -74,9 +74,10 @@ struct sky_h2 {
     int32_t skipped_from, skipped_to; /* identifiers that the client has left out last */
     uint64_t resets_since_ms;         /* loop time */
     uint32_t resets;
-    bool much;     /* came with the last read: the next one asks for more */
-    bool given_up; /* what the client still sends is of no interest */
-    bool attacked; /* nor whether it sees why */
+    bool notice_due; /* of the stop: the first of the two */
+    bool much;       /* came with the last read: the next one asks for more */
+    bool given_up;   /* what the client still sends is of no interest */
+    bool attacked;   /* nor whether it sees why */
 };
 
 enum sky_h2_state { SKY_H2_HEAD, SKY_H2_BODY, SKY_H2_READY, SKY_H2_RUNNING, SKY_H2_WHOLE };

@@ -346,6 +346,44 @@ void sky_h2_run_soon(struct sky_h2 *h2)
         h2o_timeout_link(conn->super.ctx->loop, &conn->super.ctx->zero_timeout, &conn->settler);
 }
 
+/* ---- stop ---- */
+
+/* RFC 9113, 6.8: first that there is an end, then, after what is on its way has come, which request
+ * is the last. A connection without a request yet is not told the first: its client would have come
+ * for nothing. */
+static void on_drain_timer(h2o_timeout_entry_t *entry)
+{
+    struct sky_h2 *h2 = H2O_STRUCT_FROM_MEMBER(struct sky_h2, drain_timer, entry);
+
+    h2->notice_due = false;
+    nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_NO_ERROR,
+                          NULL, 0);
+    sky_h2_run(h2);
+}
+
+static void begin_drain(struct sky_h2 *h2)
+{
+    h2->drain_timer.cb = on_drain_timer;
+    h2o_timeout_link(h2->conn->super.ctx->loop, &h2->conn->front->drain_timeout, &h2->drain_timer);
+    h2->notice_due = true;
+}
+
+static void say_notice(struct sky_h2 *h2)
+{
+    if (h2->newest_id == -1)
+        return;
+    h2->notice_due = false;
+    nghttp2_submit_shutdown_notice(h2->session);
+}
+
+void sky_h2_drain(struct sky_h2 *h2)
+{
+    begin_drain(h2);
+    say_notice(h2);
+    sky_h2_run(h2);
+}
+
 /* ---- input ---- */
 
 static void fail(struct sky_h2 *h2, ssize_t error)
@@ -375,11 +413,13 @@ void sky_h2_input(struct sky_h2 *h2, struct sky_text bytes)
         h2->conn->dispatching = false;
         if (taken < 0)
             fail(h2, taken);
+        else if (h2->notice_due)
+            say_notice(h2);
     }
     sky_h2_run(h2);
 }
 
-/* ---- begin and stop ---- */
+/* ---- begin ---- */
 
 static bool say_settings(struct sky_h2 *h2)
 {
@@ -394,31 +434,6 @@ static bool say_settings(struct sky_h2 *h2)
                                    sizeof entries / sizeof entries[0]) == 0 &&
            nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
                                                  CONNECTION_WINDOW_BYTES) == 0;
-}
-
-/* RFC 9113, 6.8: first that there is an end, then, after what is on its way has come, which request
- * is the last. */
-static void on_drain_timer(h2o_timeout_entry_t *entry)
-{
-    struct sky_h2 *h2 = H2O_STRUCT_FROM_MEMBER(struct sky_h2, drain_timer, entry);
-
-    nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_NO_ERROR,
-                          NULL, 0);
-    sky_h2_run(h2);
-}
-
-static void begin_drain(struct sky_h2 *h2)
-{
-    nghttp2_submit_shutdown_notice(h2->session);
-    h2->drain_timer.cb = on_drain_timer;
-    h2o_timeout_link(h2->conn->super.ctx->loop, &h2->conn->front->drain_timeout, &h2->drain_timer);
-}
-
-void sky_h2_drain(struct sky_h2 *h2)
-{
-    begin_drain(h2);
-    sky_h2_run(h2);
 }
 
 void sky_h2_begin(struct sky_conn *conn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
 
 from harness import Collector, Exchange, FrameClient, Origin, Pki, Stage, until
@@ -107,7 +108,29 @@ def test_stop(stage: Stage) -> None:
         assert [client.answer(stream).body for stream in (1, 3)] == [b"ok", b"ok"]
         client.until_closed()
         idle.until_closed()
-        assert len(idle.goaways) == 2
+        assert [frame.last_stream_id for frame in idle.goaways] == [0]
+    assert setting.proxy.wait(20) == 0
+
+
+def test_a_client_that_was_let_in_just_before_the_stop(stage: Stage) -> None:
+    """It gets its first requests in: a client that hears GOAWAY before them may begin none."""
+    pki = Pki(stage.directory)
+    setting = Setting(stage, Origin(stage).address, pki.sign("localhost", "DNS:localhost"))
+    with (
+        socket.create_connection(("127.0.0.1", setting.port), 20) as plain,
+        socket.create_connection(("127.0.0.1", setting.tls_port), 20) as tls,
+    ):
+        until(lambda: setting.proxy.metric("skystitch_connections") == 2, "both are accepted")
+        setting.proxy.signal(signal.SIGTERM)
+        until(lambda: setting.proxy.admin("/readyz").status_code == 503, "it stops")
+        clients = [FrameClient(sock=plain), FrameClient(sock=tls, tls=pki.context())]
+        for client in clients:
+            client.ping()
+            assert client.goaways == []
+            assert client.request(1, get()).body == b"ok"
+        for client in clients:
+            client.until_closed()
+            assert [frame.last_stream_id for frame in client.goaways] == [2**31 - 1, 1]
     assert setting.proxy.wait(20) == 0
 
 

@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,34 +19,11 @@ from typing import Any
 import pytest
 
 from harness import Collector, Exchange, Origin, Skystitch, Stage, free_port, until
-from harness.skystitch import sanitizer_env
 from load import Load
+from succession import activated, end, gone, successor
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-def successor(proxy: Skystitch, of: int) -> int:
-    """The process that says that it takes the place of this one."""
-
-    def find() -> int:
-        found = re.findall(r"upgrade: process (\d+) serves", proxy.log())
-        return int(found[-1]) if found and int(found[-1]) != of else 0
-
-    return until(find, "the new process serves", 30)
-
-
-def gone(pid: int) -> bool:
-    """A process that nobody has waited for yet has ended too."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def end(pid: int) -> None:
-    os.kill(pid, signal.SIGTERM)
-    until(lambda: gone(pid), f"the end of {pid}", 30)
 
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["kept connections", "a connection each"])
@@ -214,44 +190,6 @@ class Notices:
             self.seen += self.socket.recv(4096).decode().splitlines()
 
 
-STARTER = """
-import os, sys
-first, last = 3, 3 + int(sys.argv[1])
-for fd in range(first, last):
-    os.set_inheritable(fd, True)
-os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"] = str(os.getpid()), sys.argv[1]
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-@contextmanager
-def activated(stage: Stage, proxy: Skystitch, sockets: list[socket.socket]) -> Iterator[subprocess.Popen[bytes]]:
-    """The proxy as systemd starts it: sockets from descriptor 3 on."""
-
-    def place() -> None:
-        copies = [os.dup(one.fileno()) for one in sockets]
-        high = [os.dup2(copy, 100 + i) for i, copy in enumerate(copies)]
-        for i, fd in enumerate(high):
-            os.dup2(fd, 3 + i)
-
-    with proxy.log_path.open("ab") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-c", STARTER, str(len(sockets)), *proxy.argv],
-            env={**os.environ, **sanitizer_env()},
-            stdout=log,
-            stderr=log,
-            close_fds=False,
-            preexec_fn=place,
-        )
-    try:
-        until(proxy.is_ready, "ready", 30)
-        yield child
-    finally:
-        child.terminate()
-        assert child.wait(30) == 0
-        proxy.check_log()
-
-
 def test_sockets_of_systemd(stage: Stage) -> None:
     """They are used by all workers, and go on listening when it stops."""
     front, admin, stray = (socket.create_server(("127.0.0.1", 0)) for _ in range(3))
@@ -265,12 +203,12 @@ def test_sockets_of_systemd(stage: Stage) -> None:
         start=False,
     )
     with front, admin, stray:
-        with activated(stage, proxy, [front, admin, stray]):
+        with activated(proxy, [front, admin, stray]):
             assert all(proxy.get("/").status_code == 200 for _ in range(8))
             assert "is at no address of listen or admin.listen" in proxy.log()
         with socket.create_connection(("127.0.0.1", proxy.port), 10) as early:
             early.sendall(GET)
-            with activated(stage, proxy, [front, admin]):
+            with activated(proxy, [front, admin]):
                 early.settimeout(10)
                 assert early.recv(64).startswith(b"HTTP/1.1 200"), "it waited in the socket's queue"
 

@@ -54,14 +54,16 @@ class FrameClient:
 
     def __init__(
         self,
-        port: int,
+        port: int = 0,
         *,
+        sock: socket.socket | None = None,
         tls: ssl.SSLContext | None = None,
         settings: dict[int, int] | None = None,
         window: int = 1 << 24,
         timeout: float = 20.0,
     ) -> None:
-        self.sock: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        """On a connection to that port, or on `sock`."""
+        self.sock: socket.socket = sock or socket.create_connection(("127.0.0.1", port), timeout=timeout)
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
             wrapped = tls.wrap_socket(self.sock, server_hostname="localhost")

@@ -8,7 +8,8 @@ from typing import Any
 from harness import Exchange, FrameClient, Origin, Pair, Skystitch, Stage, free_port
 
 MIB = 1 << 20
-NO_ERROR, PROTOCOL_ERROR, STREAM_CLOSED, REFUSED_STREAM, CANCEL, CALM = 0, 1, 5, 7, 8, 11
+NO_ERROR, PROTOCOL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL = 0, 1, 5, 6, 7, 8
+COMPRESSION_ERROR, CALM = 9, 11
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All of h2spec, in strict mode, through TLS and without it."""
+"""All of h2spec, in strict mode, through TLS and without it.
+
+The newest version that Go's module proxy has, 2.2.1, knows 146 tests, the newest there is, 2.6.0, 147: one that is
+on the PATH is taken. What 2.6.0 asks beyond is in test_http2_refusals.py.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,9 @@ NOT_WITHOUT_TLS = {"Sends invalid connection preface"}
 
 @pytest.fixture(scope="module")
 def h2spec() -> Path:
+    installed = shutil.which("h2spec")
+    if installed is not None:
+        return Path(installed)
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin:/usr/lib/go/bin")
     if go is None:
         pytest.skip("h2spec is written in Go, and there is no go here")
@@ -61,7 +68,8 @@ def test_tls(stage: Stage, h2spec: Path) -> None:
     Skystitch(stage, Origin(stage, ANSWER).address, port=port, config={"listen": listen})
     counts, failed = run(h2spec, port, "--tls", "--insecure")
     assert not failed
-    assert counts == (TESTS, TESTS, 0, 0)
+    assert counts[0] >= TESTS
+    assert counts == (counts[0], counts[0], 0, 0)
 
 
 def test_without_tls(stage: Stage, h2spec: Path) -> None:
@@ -70,4 +78,4 @@ def test_without_tls(stage: Stage, h2spec: Path) -> None:
     Skystitch(stage, Origin(stage, ANSWER).address, port=port, config={"listen": listen})
     counts, failed = run(h2spec, port)
     assert failed <= NOT_WITHOUT_TLS
-    assert counts[0] == TESTS
+    assert counts[0] >= TESTS

@@ -9,10 +9,12 @@ import threading
 import pytest
 from hyperframe.frame import PingFrame, SettingsFrame, WindowUpdateFrame
 
-from harness import Exchange, FrameClient, Origin, Stage
+from harness import Exchange, FrameClient, Origin, Pki, Stage
 from harness.http2 import get
 from http2_setting import (
     CALM,
+    COMPRESSION_ERROR,
+    FRAME_SIZE_ERROR,
     NO_ERROR,
     PROTOCOL_ERROR,
     STREAM_CLOSED,
@@ -103,6 +105,33 @@ def test_refused(setting: Setting, origin: Origin, name: str) -> None:
         assert setting.refused(reason) == refused + 1
         assert client.request(3, get("/after")).status == 200
     assert only(origin, before).request_line == b"GET /after HTTP/1.1"
+
+
+BROKEN = {
+    "an index behind both tables": (COMPRESSION_ERROR, FrameClient.block(1, b"\x7f\x07\x00")),
+    "the end of the code in a string": (COMPRESSION_ERROR, FrameClient.block(1, b"\x00\x01a\x84\xff\xff\xff\xff")),
+    "a PING of six bytes": (FRAME_SIZE_ERROR, b"\x00\x00\x06\x06\x00\x00\x00\x00\x00" + bytes(6)),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_breaks_the_connection(setting: Setting, origin: Origin, name: str) -> None:
+    error, frame = BROKEN[name]
+    before = len(origin.exchanges)
+    with setting.client() as client:
+        client.send(frame)
+        client.until_closed()
+        assert [goaway.error_code for goaway in client.goaways] == [error]
+    assert len(origin.exchanges) == before
+
+
+def test_another_preface(stage: Stage) -> None:
+    """Of a client that has chosen HTTP/2 in its handshake."""
+    pki = Pki(stage.directory)
+    setting = Setting(stage, "127.0.0.1:1", pki.sign("localhost", "DNS:localhost"))
+    with FrameClient(setting.tls_port, tls=pki.context(), preface=b"PRI * HTTP/3.0\r\n\r\nSM\r\n\r\n") as client:
+        client.until_closed()
+        assert [goaway.error_code for goaway in client.goaways] == [PROTOCOL_ERROR]
 
 
 @pytest.mark.parametrize("body", [b"1234", b"123456", b""])

@@ -61,6 +61,7 @@ class FrameClient:
         settings: dict[int, int] | None = None,
         window: int = 1 << 24,
         timeout: float = 20.0,
+        preface: bytes = PREFACE,
     ) -> None:
         """On a connection to that port, or on `sock`."""
         self.sock: socket.socket = sock or socket.create_connection(("127.0.0.1", port), timeout=timeout)
@@ -79,7 +80,7 @@ class FrameClient:
         self._blocks: dict[int, tuple[bytes, bool]] = {}
         first = SettingsFrame(0, settings=settings or {SettingsFrame.INITIAL_WINDOW_SIZE: window})
         more = WindowUpdateFrame(0, window_increment=window) if window > 65535 else None
-        self.send(PREFACE, first, *([more] if more else []))
+        self.send(preface, first, *([more] if more else []))
 
     def __enter__(self) -> FrameClient:
         return self

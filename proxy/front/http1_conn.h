@@ -127,8 +127,9 @@ struct sky_conn {
     bool client_closes;       /* it asked for no more than this answer */
     bool half_closed;         /* it sends no more */
     bool reading_paused;
-    bool may_be_h2c;   /* its first bytes decide */
-    struct sky_h2 *h2; /* NULL: HTTP/1 */
+    bool may_be_h2c;     /* its first bytes decide */
+    bool record_follows; /* of TLS, behind the one that is being sent */
+    struct sky_h2 *h2;   /* NULL: HTTP/1 */
 
     /* all that follows is cleared for each request */
     struct sky_head_scan scan;

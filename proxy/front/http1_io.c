@@ -108,26 +108,43 @@ static ssize_t tls_receive(struct sky_conn *conn, char *bytes, size_t size)
     return (ssize_t)total;
 }
 
-/* Small pieces go into one record: it has 22 bytes and a cipher's start of its own. A write that
- * the socket did not take is tried again with the same first bytes, as OpenSSL wants it. */
+/* Small pieces go into one record: it has 22 bytes and a cipher's start of its own. */
+static struct sky_text next_record(const h2o_iovec_t *bufs, size_t count,
+                                   char gathered[RECORD_BYTES])
+{
+    size_t size = 0;
+
+    if (count == 1 || bufs->len >= RECORD_BYTES)
+        return sky_text(bufs->base, bufs->len < RECORD_BYTES ? bufs->len : RECORD_BYTES);
+    for (size_t i = 0; i < count && size < RECORD_BYTES; i++) {
+        size_t part = bufs[i].len < RECORD_BYTES - size ? bufs[i].len : RECORD_BYTES - size;
+        memcpy(gathered + size, bufs[i].base, part);
+        size += part;
+    }
+    return sky_text(gathered, size);
+}
+
+static bool holds_more(const h2o_iovec_t *bufs, size_t count, size_t than)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (bufs[i].len > than)
+            return true;
+        than -= bufs[i].len;
+    }
+    return false;
+}
+
+/* A write that the socket did not take is tried again with the same first bytes, as OpenSSL wants
+ * it. */
 static ssize_t tls_send(struct sky_conn *conn, h2o_iovec_t *bufs, size_t count, bool more)
 {
     char gathered[RECORD_BYTES];
-    const char *bytes = bufs->base;
-    size_t size = bufs->len < RECORD_BYTES ? bufs->len : RECORD_BYTES;
+    struct sky_text record = next_record(bufs, count, gathered);
 
-    (void)more;
-    if (count > 1 && size < RECORD_BYTES) {
-        size = 0;
-        for (size_t i = 0; i < count && size < RECORD_BYTES; i++) {
-            size_t part = bufs[i].len < RECORD_BYTES - size ? bufs[i].len : RECORD_BYTES - size;
-            memcpy(gathered + size, bufs[i].base, part);
-            size += part;
-        }
-        bytes = gathered;
-    }
     ERR_clear_error();
-    int sent = SSL_write(conn->ssl, bytes, (int)size);
+    conn->record_follows = more || holds_more(bufs, count, record.len);
+    int sent = SSL_write(conn->ssl, record.base, (int)record.len);
+    conn->record_follows = false;
     if (sent > 0)
         return sent;
     ssize_t failed = tls_failed(conn, sent);
@@ -154,6 +171,73 @@ static int64_t tls_handed_over(struct sky_conn *conn)
 
 static const struct sky_conn_io tls_io = {tls_receive, tls_send, NULL, tls_shut, tls_handed_over};
 
+/* ---- the socket, as OpenSSL sees it ---- */
+
+/* Records that follow each other at once leave in packets as large as they may be: OpenSSL's own
+ * BIO of a socket pushes each of them. */
+static int write_record(BIO *bio, const char *bytes, int len)
+{
+    const struct sky_conn *conn = BIO_get_data(bio);
+    int flags = MSG_NOSIGNAL | (conn->record_follows ? MSG_MORE : 0);
+    ssize_t sent = send(h2o_socket_get_fd(conn->sock), bytes, (size_t)len, flags);
+
+    BIO_clear_retry_flags(bio);
+    if (sent == -1 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_write(bio);
+    return (int)sent;
+}
+
+static int read_records(BIO *bio, char *bytes, int size)
+{
+    const struct sky_conn *conn = BIO_get_data(bio);
+    ssize_t got = recv(h2o_socket_get_fd(conn->sock), bytes, (size_t)size, 0);
+
+    BIO_clear_retry_flags(bio);
+    if (got == -1 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_read(bio);
+    if (got == 0)
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    return (int)got;
+}
+
+static long control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)number, (void)pointer;
+    switch (command) {
+    case BIO_CTRL_EOF:
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    case BIO_CTRL_FLUSH:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static BIO_METHOD *socket_method; /* never freed, as OpenSSL's own */
+
+static void make_method(void)
+{
+    if (socket_method != NULL)
+        return;
+    socket_method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "socket of a client");
+    if (socket_method == NULL)
+        h2o_fatal("no memory");
+    BIO_meth_set_write(socket_method, write_record);
+    BIO_meth_set_read(socket_method, read_records);
+    BIO_meth_set_ctrl(socket_method, control);
+}
+
+static BIO *make_bio(struct sky_conn *conn)
+{
+    BIO *bio = BIO_new(socket_method);
+
+    if (bio == NULL)
+        return NULL;
+    BIO_set_data(bio, conn);
+    BIO_set_init(bio, 1);
+    return bio;
+}
+
 /* ---- handshake ---- */
 
 /* The handshake begins: its output goes to the socket directly, since libh2o drops the alert that
@@ -167,7 +251,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     (void)arg;
     if (conn->ssl != NULL) /* the second one, after a retry (RFC 8446, 4.1.4) */
         return SSL_CLIENT_HELLO_SUCCESS;
-    BIO *out = BIO_new_socket(h2o_socket_get_fd(sock), BIO_NOCLOSE);
+    BIO *out = make_bio(conn);
     if (out == NULL) {
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
@@ -179,6 +263,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 
 void sky_front_prepare_tls(SSL_CTX *ctx)
 {
+    make_method();
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
 }
 

@@ -19,6 +19,8 @@ class AsgiAnswer(Answer):
     sent: list[dict[str, Any]] = field(default_factory=list)
     #: How many of the messages had come when each thing was sent.
     told: list[int] = field(default_factory=list)
+    #: What was said of a WebSocket before it was accepted.
+    opening: dict[str, Any] | None = None
 
 
 class AsgiClient(Client):
@@ -76,9 +78,13 @@ class AsgiClient(Client):
         received: list[dict[str, Any]] = [{"type": "websocket.connect"}]
         received += [{"type": "websocket.receive", "text": text} for text in texts]
         received.append({"type": "websocket.disconnect", "code": 1000})
-        return self(
+        answer = self(
             app, path, type="websocket", scheme="ws", subprotocols=[], received=received, **options
         )
+        if answer.sent[:1] and answer.sent[0]["type"] == "websocket.accept" and answer.messages:
+            answer.opening = answer.messages.pop(0)
+            assert answer.told[0] == 1
+        return answer
 
     def _collect(self, answer: AsgiAnswer) -> None:
         answer.messages += self.proxy.read()

@@ -312,14 +312,16 @@ def test_websocket(app: Any, client: AsgiClient) -> None:
     assert answer.header("x-own") == "1"
     handler, operation = f"{HERE}.echo", "GET:/echo/{room}"
     assert answer.stitch == plain(handler, operation, "+")
-    assert timeless(answer.message) == message(7014, handler, operation, [app_span(handler, 7014)])
+    assert answer.opening == message(7014, handler, operation, [], last=False)
+    spans = [app_span(handler, 7014)]
+    assert timeless(answer.message) == message(7014, handler, operation, spans, seq=1)
 
 
 def test_websocket_whose_end_nobody_handles(app: Any, client: AsgiClient) -> None:
     answer = client.socket(app, "/left")
     spans = [app_span(f"{HERE}.left", 7014)]
     assert [log["data"][1] for log in answer.message["spans"][0].get("logs", ())] == []
-    assert timeless(answer.message) == message(7014, f"{HERE}.left", "GET:/left", spans)
+    assert timeless(answer.message) == message(7014, f"{HERE}.left", "GET:/left", spans, seq=1)
 
 
 def test_websocket_that_breaks(app: Any, client: AsgiClient) -> None:
@@ -454,7 +456,8 @@ def test_fastapi_websocket(client: AsgiClient) -> None:
     handler = f"{HERE}.make_fastapi.<locals>.talk"
     operation = "GET:/shop/catalogue/well/deep/talk/{room}"
     assert answer.stitch == plain(handler, operation, "+")
-    assert timeless(answer.message) == message(7014, handler, operation, [app_span(handler, 7014)])
+    spans = [app_span(handler, 7014)]
+    assert timeless(answer.message) == message(7014, handler, operation, spans, seq=1)
 
 
 def test_wsgi_app_within(client: AsgiClient) -> None:

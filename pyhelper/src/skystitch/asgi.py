@@ -94,6 +94,7 @@ class AsgiRecording(Recording):
             headers = message.get("headers") or ()
             return self._answer(message, message["status"], headers)
         elif kind == "websocket.accept":
+            self.take_over()  # of an accept's headers daphne sends none
             self.expect_stream()
             return self._answer(message, _SWITCHED, message.get("headers") or ())
         elif kind == "websocket.close" and not self.answered:

@@ -12,6 +12,7 @@ PLUGINS: dict[str, str | tuple[str, ...]] = {
     "sw_asyncpg": "asyncpg",
     "sw_bottle": "bottle",
     "sw_celery": "celery",
+    "sw_channels": ("channels.routing", "channels.consumer"),
     "sw_django": ("django.core.handlers.wsgi", "django.core.handlers.asgi"),
     "sw_elasticsearch": ("elasticsearch", "elastic_transport"),
     "sw_falcon": ("falcon.app", "falcon.asgi.app"),

@@ -41,6 +41,10 @@ struct sky_upstream_config {
         uint32_t timeout_ms;
     } queue; /* of requests, while all servers have max_connections */
     struct {
+        uint32_t tries;      /* servers that a request goes to; 0: any number */
+        uint32_t timeout_ms; /* from the first one on; 0: any time */
+    } retry;
+    struct {
         char *path; /* "": no checks */
         char *host; /* "": that of the address */
         uint32_t interval_ms, timeout_ms;

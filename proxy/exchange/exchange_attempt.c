@@ -2,10 +2,10 @@
 /* From a request to an app that has it.
  *
  * Happy path: a server is chosen, maybe waited for -> an idle socket, or a new one -> the request
- * is written -> the answer's head. Failures: the server does not take the connection: the next one
- * is tried. A kept socket dies before it has answered: once more by a fresh one, if the request may
- * be sent twice. A fresh one does: once by another server, if it may. Everything else: the error
- * page. */
+ * is written -> the answer's head. Failures: the server does not take the connection, be it that it
+ * refuses it or that timeouts.connect has passed: the next one is tried. A kept socket dies before
+ * it has answered: once more by a fresh one, if the request may be sent twice. A fresh one does:
+ * once by another server, if it may. Everything else: the error page. */
 #include "proxy/back/health.h"
 #include "proxy/back/proxy_out.h"
 #include "proxy/back/request_head.h"
@@ -89,9 +89,22 @@ static void on_turn(struct sky_turn *turn, enum sky_failure failure)
         sky_exchange_fail(exchange, failure);
 }
 
-/* Starts at another server, or waits for it; false: there is none. */
+/* retry of the upstream. */
+static bool may_move_on(const struct sky_exchange *exchange)
+{
+    const struct sky_upstream_config *config = exchange->upstream->config;
+    uint64_t passed_ms = h2o_now(exchange->worker->ctx.loop) - exchange->tried_ms;
+
+    return (config->retry.tries == 0 || exchange->tries < config->retry.tries) &&
+           (config->retry.timeout_ms == 0 || passed_ms < config->retry.timeout_ms);
+}
+
+/* Starts at another server, or waits for it; false: there is none, or it is not to. */
 static bool move_on(struct sky_exchange *exchange)
 {
+    if (!may_move_on(exchange))
+        return false;
+    exchange->tries++;
     switch (sky_turn_next(&exchange->turn, on_turn)) {
     case SKY_TURN_HELD:
         start_attempt(exchange, exchange->turn.server, false);
@@ -190,12 +203,13 @@ static void write_request(struct sky_exchange *exchange, struct sky_upstream_con
     sky_exchange_pump(exchange);
 }
 
-/* Nothing was sent yet, so another server is as good; but who has waited for a timeout does not
- * wait for another one. */
-static bool try_next_server(struct sky_exchange *exchange, enum sky_failure failure)
+/* Nothing was sent yet, so another server is as good, whatever the method. */
+static bool try_next_server(struct sky_exchange *exchange)
 {
-    return failure != SKY_FAILURE_CONNECT_TIMEOUT && failure != SKY_FAILURE_BACKLOG_FULL &&
-           move_on(exchange);
+    if (!move_on(exchange))
+        return false;
+    sky_count(&exchange->worker->counters, SKY_COUNT_upstream_connect_moves);
+    return true;
 }
 
 static void on_dialled(struct sky_dial *dial, struct sky_upstream_conn *conn,
@@ -207,7 +221,7 @@ static void on_dialled(struct sky_dial *dial, struct sky_upstream_conn *conn,
         sky_health_failed(exchange->server, failure);
     if (conn != NULL)
         write_request(exchange, conn);
-    else if (!try_next_server(exchange, failure))
+    else if (!try_next_server(exchange))
         sky_exchange_fail(exchange, failure);
 }
 
@@ -256,6 +270,8 @@ void sky_exchange_ask(struct sky_exchange *exchange, const struct sky_upstream_c
 
     sky_exchange_prepare_upload(exchange);
     exchange->upstream = tenure->upstreams[upstream - tenure->config->upstreams];
+    exchange->tries = 1;
+    exchange->tried_ms = h2o_now(exchange->worker->ctx.loop);
     switch (sky_turn_take(&exchange->turn, exchange->upstream, on_turn)) {
     case SKY_TURN_HELD:
         start_attempt(exchange, exchange->turn.server, false);

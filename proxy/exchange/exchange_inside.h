@@ -43,6 +43,8 @@ struct sky_exchange {
     struct sky_upstream *upstream;
     struct sky_upstream_server *server; /* of the attempt; held */
     struct sky_turn turn;               /* holds it, until it has answered */
+    uint32_t tries;                     /* servers that it went to */
+    uint64_t tried_ms;                  /* loop time of the first */
     bool moved;        /* a server closed without an answer, and another one was asked */
     bool reused;       /* the attempt's connection has carried an answer before */
     size_t head_bytes; /* of the attempt */

@@ -354,3 +354,48 @@ def test_moves_to_a_kept_connection_of_another_server(stage: Stage) -> None:
         assert proxy.get("/die").status_code == 200
     assert sound.connections == 1, "the one that it has kept"
     assert proxy.metric("skystitch_upstream_moves_total") == 1
+
+
+class FullBacklog:
+    """A listener whose queue of connections is full, so that the kernel answers no more: connecting hangs."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.name = "full"
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._waiting = [self._connect() for _ in range(4)]
+        stage.add(self)
+
+    def _connect(self) -> socket.socket:
+        waiting = socket.socket()
+        waiting.setblocking(False)
+        waiting.connect_ex(self._listener.getsockname())
+        return waiting
+
+    def log(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        for sock in (*self._waiting, self._listener):
+            sock.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_connection_that_hangs_is_made_to_another(stage: Stage, method: str) -> None:
+    sound = named(stage, "sound")
+    timeouts = {"connect": "200ms"}
+    proxy = proxy_to(stage, [FullBacklog(stage).address, sound.address], timeouts=timeouts, upstream={"max_fails": 1})
+    answers = [proxy.request(method, "/", data=b"x" * 10 if method == "POST" else None) for _ in range(4)]
+    assert [answer.text for answer in answers] == ["sound"] * 4
+    assert proxy.metric("skystitch_upstream_connect_moves_total") == 1, "it is passed over from then on"
+    assert proxy.metric("skystitch_upstream_server_down_total") == 1
+
+
+@pytest.mark.parametrize(("retry", "moves"), [({"tries": 1}, 0), ({"tries": 2}, 1), ({"timeout": "100ms"}, 0)])
+def test_retry_has_its_limits(stage: Stage, retry: dict[str, Any], moves: int) -> None:
+    full = [FullBacklog(stage).address for _ in range(3)]
+    proxy = proxy_to(stage, full, timeouts={"connect": "200ms"}, upstream={"retry": retry, "max_fails": 0})
+    assert proxy.get("/").status_code == 504
+    assert proxy.metric("skystitch_upstream_connect_moves_total") == moves

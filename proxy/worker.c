@@ -10,6 +10,7 @@
 #include "proxy/back/http1_back.h"
 #include "proxy/back/recycle.h"
 #include "proxy/front/http1_front.h"
+#include "proxy/limit/request_rate.h"
 #include "proxy/route/route.h"
 #include "proxy/stitch/stitch.h"
 #include "proxy/trace/trace_own.h"
@@ -157,7 +158,14 @@ struct start {
 
 static struct sky_body_policy body_policy(h2o_req_t *req)
 {
-    return sky_route_body_policy(sky_worker_of(req)->config, req);
+    const struct sky_worker *worker = sky_worker_of(req);
+    const struct sky_config *config = worker->config;
+    const struct sky_route_config *route =
+        config->route_bodies || worker->rate_limit != NULL ? sky_route_of_head(config, req) : NULL;
+    struct sky_body_policy policy = sky_route_body_policy(config, route);
+    if (worker->rate_limit != NULL && route != NULL)
+        policy.retry_after_s = sky_request_rate_check(sky_worker_of(req), req, route);
+    return policy;
 }
 
 static void build(const struct start *start)

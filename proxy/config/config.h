@@ -80,6 +80,7 @@ struct sky_route_config {
     char *path;                                 /* prefix, begins with / */
     const struct sky_upstream_config *upstream; /* into config->upstreams; NULL: rules answer */
     struct sky_route_rules *rules;              /* NULL: a plain route; owned */
+    uint32_t zone; /* of rate_limit: by host and path, so that it is the same after a reload */
 };
 
 struct sky_admin_config {

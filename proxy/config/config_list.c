@@ -212,6 +212,21 @@ static const char *insert_route(struct sky_config *config, const struct sky_rout
     return NULL;
 }
 
+/* FNV-1a of host and path; never 0, the zone of all other routes. That two of a configuration meet
+ * is improbable, and then a client has one bucket for both. */
+static uint32_t zone_of(const struct sky_route_config *route)
+{
+    const char *texts[] = {route->host != NULL ? route->host : "", route->path};
+    uint32_t hash = 2166136261U;
+    for (size_t i = 0; i < 2; i++) {
+        const char *at = texts[i];
+        do
+            hash = (hash ^ (unsigned char)*at) * 16777619U;
+        while (*at++ != '\0');
+    }
+    return hash != 0 ? hash : 1;
+}
+
 const char *sky_config_add_route(struct sky_config *config, const char *host, const char *path,
                                  struct sky_route_config **route)
 {
@@ -224,10 +239,12 @@ const char *sky_config_add_route(struct sky_config *config, const char *host, co
     if (problem != NULL)
         return problem;
     struct sky_route_config made = {.host = named ? strdup(host) : NULL, .path = strdup(path)};
-    if (made.path == NULL || (named && made.host == NULL))
+    if (made.path == NULL || (named && made.host == NULL)) {
         problem = out_of_memory;
-    else
+    } else {
+        made.zone = zone_of(&made);
         problem = insert_route(config, &made, route);
+    }
     if (problem != NULL)
         route_fini(&made);
     return problem;

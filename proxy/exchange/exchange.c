@@ -245,7 +245,11 @@ static bool is_over_rate(struct sky_exchange *exchange, const struct sky_route_c
 {
     if (exchange->worker->rate_limit == NULL)
         return false;
-    exchange->retry_after_s = sky_request_rate_check(exchange->worker, exchange->req, route);
+    /* with a body, before that was read */
+    const struct sky_body_policy *policy = sky_front_body_policy(exchange->req);
+    exchange->retry_after_s = policy != NULL
+                                  ? policy->retry_after_s
+                                  : sky_request_rate_check(exchange->worker, exchange->req, route);
     return exchange->retry_after_s != 0;
 }
 

@@ -174,8 +174,8 @@ bool sky_conn_finish(struct sky_conn *conn)
 {
     conn->req.timestamps.response_end_at = *h2o_get_timestamp(conn->super.ctx, NULL, NULL);
     if (conn->must_close || sky_conn_is_last(conn)) {
-        bool nothing_to_come =
-            conn->client_closes && !conn->stream.unread && conn->sock->input->size == 0;
+        bool nothing_to_come = conn->client_closes && !conn->stream.unread &&
+                               conn->policy.retry_after_s == 0 && conn->sock->input->size == 0;
         if (conn->half_closed || (nothing_to_come && conn->refusal == SKY_REFUSAL_none))
             sky_conn_close(conn);
         else

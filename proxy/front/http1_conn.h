@@ -138,6 +138,8 @@ struct sky_conn {
     uint64_t body_began_ms; /* loop time */
     struct sky_chunked decoder;
     struct sky_body_buffer body;
+    struct sky_body_policy policy; /* once policy_asked */
+    bool policy_asked;
     struct sky_conn_stream stream;
     enum sky_refusal refusal; /* of the body */
     struct sky_text upgrade;  /* protocols that the request asks for; empty: none */

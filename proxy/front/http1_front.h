@@ -36,8 +36,9 @@ struct sky_front *sky_front_new(h2o_context_t *ctx, h2o_hostconf_t **hosts,
 /* What is done with a request's body. */
 struct sky_body_policy {
     size_t limit_bytes;
-    bool streamed;     /* see body_stream.h */
-    bool needs_length; /* to be streamed; chunks are buffered */
+    bool streamed;          /* see body_stream.h */
+    bool needs_length;      /* to be streamed; chunks are buffered */
+    uint32_t retry_after_s; /* not 0: the body is not read, the handler answers without it */
 };
 
 /* sky_front_limit_bodies: asks for the policy of each request's body in place of limits.body; only
@@ -88,6 +89,10 @@ void sky_front_destroy(struct sky_front *front);
  * then. The handler traces the request and answers with the status of sky_refusal_row; the
  * connection closes after it. */
 enum sky_refusal sky_front_refusal(h2o_req_t *req);
+
+/* sky_front_body_policy: what was said of this request's body; NULL: nobody was asked, as it has
+ * none. Valid as long as the request. */
+const struct sky_body_policy *sky_front_body_policy(h2o_req_t *req);
 
 /* sky_front_forwarded_trust, sky_front_trust_incoming: whom the request's listener believes, as the
  * configuration has it now, if it has a list of its own; else the general one. */

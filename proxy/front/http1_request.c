@@ -142,6 +142,23 @@ enum sky_refusal sky_conn_refusal_of_body(struct sky_conn *conn, enum sky_body_r
     return result == SKY_BODY_NO_SPACE ? SKY_REFUSAL_body_disk_full : SKY_REFUSAL_body_unbuffered;
 }
 
+const struct sky_body_policy *sky_front_body_policy(h2o_req_t *req)
+{
+    const struct sky_conn *conn = sky_conn_of(req);
+    const struct sky_h2_stream *stream = sky_h2_stream_of(req);
+
+    if (stream != NULL)
+        return stream->policy_asked ? &stream->policy : NULL;
+    return conn != NULL && conn->policy_asked ? &conn->policy : NULL;
+}
+
+/* What comes of it is dropped behind the answer. */
+static bool leave_body(struct sky_conn *conn)
+{
+    conn->must_close = true;
+    return dispatch(conn);
+}
+
 static bool body_failed(struct sky_conn *conn, enum sky_body_result result)
 {
     return refuse_body(conn, sky_conn_refusal_of_body(conn, result));
@@ -237,11 +254,15 @@ static bool begin_body(struct sky_conn *conn, const struct sky_head *head)
     conn->body_began_ms = h2o_now(conn->super.ctx->loop);
     sky_body_buffer_init(&conn->body, &conn->front->body);
     if (conn->front->body_policy != NULL) {
-        struct sky_body_policy policy = conn->front->body_policy(&conn->req);
-        conn->body.limit_bytes = policy.limit_bytes;
-        streamed = policy.streamed && (head->has_length || !policy.needs_length) &&
+        const struct sky_body_policy *policy = &conn->policy;
+        conn->policy = conn->front->body_policy(&conn->req);
+        conn->policy_asked = true;
+        conn->body.limit_bytes = policy->limit_bytes;
+        streamed = policy->streamed && (head->has_length || !policy->needs_length) &&
                    !conn->half_closed; /* all of it is here, or never comes */
     }
+    if (conn->policy.retry_after_s != 0)
+        return leave_body(conn);
     if (streamed && head->has_length && head->content_length > conn->body.limit_bytes)
         result = SKY_BODY_TOO_LARGE;
     else if (streamed)

@@ -111,6 +111,8 @@ struct sky_h2_stream {
     struct sky_text host;                   /* the field */
     H2O_VECTOR(h2o_iovec_t) cookies;        /* crumbs of RFC 9113, 8.2.3; in the request's pool */
     struct sky_body_buffer body;
+    struct sky_body_policy policy; /* once policy_asked */
+    bool policy_asked;
     struct sky_h2_upload upload;
 
     bool head_made, bodiless, has_left;

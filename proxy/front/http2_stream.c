@@ -158,9 +158,15 @@ static void begin_body(struct sky_h2_stream *stream)
     stream->body_began_ms = h2o_now(front->ctx->loop);
     sky_body_buffer_init(&stream->body, &front->body);
     if (front->body_policy != NULL) {
-        struct sky_body_policy policy = front->body_policy(&stream->req);
-        stream->body.limit_bytes = policy.limit_bytes;
-        streamed = policy.streamed && (stream->has_length || !policy.needs_length);
+        const struct sky_body_policy *policy = &stream->policy;
+        stream->policy = front->body_policy(&stream->req);
+        stream->policy_asked = true;
+        stream->body.limit_bytes = policy->limit_bytes;
+        streamed = policy->streamed && (stream->has_length || !policy->needs_length);
+    }
+    if (stream->policy.retry_after_s != 0) {
+        make_ready(stream); /* what comes of it is dropped */
+        return;
     }
     if (streamed && stream->has_length && stream->content_length > stream->body.limit_bytes)
         result = SKY_BODY_TOO_LARGE;

@@ -28,7 +28,7 @@ uint32_t sky_request_rate_check(struct sky_worker *worker, const h2o_req_t *req,
 
     if (route != NULL && route->rules != NULL && route->rules->rate.rate.count != 0) {
         rate = &route->rules->rate;
-        zone = (uint32_t)(route - config->routes) + 1;
+        zone = route->zone;
     }
     if (rate->rate.count == 0)
         return 0;

@@ -97,12 +97,8 @@ struct sky_text sky_route_rest(const struct sky_route_config *route, const h2o_r
     return sky_text(req->path.base + at, req->path.len - at);
 }
 
-struct sky_body_policy sky_route_body_policy(const struct sky_config *config, h2o_req_t *req)
+const struct sky_route_config *sky_route_of_head(const struct sky_config *config, h2o_req_t *req)
 {
-    struct sky_body_policy policy = {.limit_bytes = config->limits.body};
-
-    if (!config->route_bodies)
-        return policy;
     size_t query_at, *indexes;
     const struct sky_route_config *route;
     h2o_iovec_t path = h2o_url_normalize_path(&req->pool, req->input.path.base, req->input.path.len,
@@ -110,6 +106,14 @@ struct sky_body_policy sky_route_body_policy(const struct sky_config *config, h2
 
     sky_route_find(config, sky_text(req->input.authority.base, req->input.authority.len),
                    sky_text(path.base, path.len), &route);
+    return route;
+}
+
+struct sky_body_policy sky_route_body_policy(const struct sky_config *config,
+                                             const struct sky_route_config *route)
+{
+    struct sky_body_policy policy = {.limit_bytes = config->limits.body};
+
     if (route == NULL || route->rules == NULL)
         return policy;
     if (route->rules->body != SKY_ROUTE_NO_LIMIT)

@@ -27,8 +27,12 @@ struct sky_text sky_route_rest(const struct sky_route_config *route, const h2o_r
 /* sky_route_host: the host that the request names, without its port; empty when it names none. */
 struct sky_text sky_route_host(const h2o_req_t *req);
 
-/* sky_route_body_policy: what is done with the body of a request by its route, for a request that
- * h2o_process_request has not seen yet: only req->input is filled in. */
-struct sky_body_policy sky_route_body_policy(const struct sky_config *config, h2o_req_t *req);
+/* sky_route_of_head: of a request that h2o_process_request has not seen yet: only req->input is
+ * filled in. NULL: there is none. */
+const struct sky_route_config *sky_route_of_head(const struct sky_config *config, h2o_req_t *req);
+
+/* sky_route_body_policy: what is done with the bodies of a route's requests; route may be NULL. */
+struct sky_body_policy sky_route_body_policy(const struct sky_config *config,
+                                             const struct sky_route_config *route);
 
 #endif

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness import Exchange, Origin, RawClient, Skystitch, Stage, until
+from harness import Exchange, FrameClient, Origin, RawClient, Skystitch, Stage, free_port, until
 from harness.http2 import get
 from http2_setting import Setting
+from test_reload import reload
 
 GET = b"GET /users/7 HTTP/1.1\r\nHost: a\r\n\r\n"
 MIB = 1 << 20
@@ -289,6 +290,73 @@ def test_a_route_has_a_rate_of_its_own(stage: Stage) -> None:
     assert [proxy.get("/login").status_code for _ in range(2)] == [200, 429]
     assert [proxy.get("/").status_code for _ in range(4)] == [200, 200, 200, 429]
     assert int(proxy.get("/login").headers["Retry-After"]) <= 60
+
+
+def test_a_body_over_the_rate_is_not_read(stage: Stage) -> None:
+    """The answer comes with the head, be the body a gigabyte; and a body counts once, as all requests."""
+    origin = Origin(stage)
+    proxy = proxy_with(
+        stage, origin, rate_limit={"rate": "1/h", "burst": 2}, limits={"body": "2GiB"}, buffer={"memory": "0"}
+    )
+    assert [proxy.request("POST", "/", data=b"x" * 100).status_code for _ in range(2)] == [200, 200]
+    before = proxy.metric("skystitch_request_body_files_total")
+    for more in (b"", b"Expect: 100-continue\r\n", b"Connection: close\r\n"):
+        with proxy.raw() as client:
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + more + b"Content-Length: 1073741824\r\n\r\n")
+            answer, _ = client.response()
+            assert (answer.status, answer.headers["Connection"]) == (429, "close")
+            assert 3500 < int(answer.headers["Retry-After"]) <= 3600
+            client.send(b"x" * 300_000)  # it is dropped, and the answer was not lost by a reset
+            client.half_close()
+            assert client.closed()
+    with proxy.raw() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+        assert client.response()[0].status == 429
+    assert len(origin.exchanges) == 2
+    assert proxy.metric("skystitch_request_body_files_total") == before
+    assert proxy.metric("skystitch_failures_total", reason="rate_limited") == 4
+
+
+@pytest.mark.parametrize("buffered", ["on", "off"])
+def test_a_body_over_the_rate_is_not_read_from_http2(stage: Stage, buffered: str) -> None:
+    origin = Origin(stage)
+    port = free_port()
+    proxy = Skystitch(
+        stage,
+        origin.address,
+        port=port,
+        config={
+            "listen": [{"address": f"127.0.0.1:{port}", "h2c": "on"}],
+            "routes": [{"path": "/", "upstream": "app", "request_buffering": buffered}],
+            "rate_limit": {"rate": "1/h", "burst": 1},
+        },
+    )
+    fields = get(method="POST")
+    with FrameClient(port) as client:
+        assert client.request(1, fields, b"body").status == 200
+        client.send(client.head(3, [*fields, ("content-length", "100000000")], end=False))
+        client.send(client.data(3, b"x" * 10_000))
+        answer = client.answer(3)
+        assert answer.status == 429
+        client.until(lambda: answer.reset is not None, "the rest is not wanted")
+        assert answer.reset == 0, "NO_ERROR: RFC 9113, 8.1"
+        assert client.request(5, fields, b"body").status == 429, "the connection goes on"
+    assert len(origin.exchanges) == 1
+    assert proxy.metric("skystitch_failures_total", reason="rate_limited") == 2
+
+
+def test_a_reload_leaves_clients_their_buckets(stage: Stage) -> None:
+    """Those of a route by its place, wherever in the list it stands."""
+    login = {"path": "/login", "upstream": "app", "rate_limit": {"rate": "1/h", "burst": 2}}
+    other = {"path": "/other", "upstream": "app", "rate_limit": {"rate": "1/h", "burst": 2}}
+    rest = {"path": "/", "upstream": "app"}
+    proxy = proxy_with(stage, Origin(stage), routes=[login, rest])
+    assert [proxy.get("/login").status_code for _ in range(3)] == [200, 200, 429]
+    longer = {"path": "/longer-than-that", "upstream": "app", "rate_limit": {"rate": "1/h", "burst": 2}}
+    reload(proxy, routes=[longer, other, login, rest])
+    assert proxy.get("/login").status_code == 429
+    for path in ("/longer-than-that", "/other"):
+        assert [proxy.get(path).status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_forgotten_clients_are_counted(stage: Stage) -> None:

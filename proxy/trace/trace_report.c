@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "proxy/exchange/failure.h"
 #include "proxy/stitch/stitch_merge.h"
 #include "proxy/trace/shape.h"
 #include "proxy/trace/trace_state.h"
@@ -10,6 +11,9 @@
 /* component-libraries.yml: what names the entry until the helper says Flask or Django, and the exit
  * towards a service of its own. */
 #define COMPONENT_HTTP 49
+
+/* The id of the app's own span, as the helper numbers. */
+#define APP_SPAN 1
 
 #define MAX_TAGS 11
 
@@ -147,8 +151,19 @@ void sky_trace_push(struct sky_worker *worker, const struct sky_segment *segment
         sky_reporter_wake(worker->reporter);
 }
 
+/* Whether an exception has ended the app's answer, but its server let it look whole: some end it by
+ * closing the connection, or with a last chunk all the same. Only the app's part tells then. */
+static bool broke_unseen(const struct sky_trace *trace, const struct sky_stitch_merged *app)
+{
+    const struct sky_trace_outcome *outcome = &trace->outcome;
+    if (outcome->failure != NULL || outcome->cut || outcome->client_gone || outcome->tunnel)
+        return false;
+    return trace->entry.part.head.stream && app->span_count != 0 && app->spans[0].id == APP_SPAN &&
+           app->spans[0].error;
+}
+
 /* The entry span, then the exit of mode gateway or what the helper said. */
-static const struct sky_span *collect_spans(struct sky_trace *trace, const struct entry_tags *tags,
+static const struct sky_span *collect_spans(struct sky_trace *trace, struct entry_tags *tags,
                                             const struct sky_ref *ref, size_t *count,
                                             bool *size_limited)
 {
@@ -160,7 +175,14 @@ static const struct sky_span *collect_spans(struct sky_trace *trace, const struc
     }
     struct sky_span *spans =
         h2o_mem_alloc_pool(&trace->pool, (app.span_count + 2) * sizeof(*spans));
+    bool broke = broke_unseen(trace, &app);
+    if (broke) {
+        const struct sky_failure_info *cut = sky_failure_info(SKY_FAILURE_CUT);
+        sky_count(&trace->worker->counters, cut->counter);
+        add_tag(tags, SKY_TEXT("failure"), sky_text_of(cut->text));
+    }
     spans[0] = make_entry(trace, &app, tags, ref);
+    spans[0].error |= broke;
     if (trace->tenure->config->agent.shape == SKY_SHAPE_AGENT) {
         spans[0].operation = trace->operation;
         sky_shape_as_agent(&trace->pool, &app, &spans[0]);

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import opened
 from expect import DJANGO, FLASK, REQUESTS, Expected, check, check_log, check_times
-from harness import Collector, Origin, Skystitch, Stage
+from harness import Collector, Origin, Segment, Skystitch, Stage
 from harness.server import PYTHON, Server
 
 FASTAPI, SANIC = 7014, 7007
@@ -55,6 +55,9 @@ WSGI = [
     "uwsgi",
     "uwsgi-threads",
     "uwsgi-lazy-apps",
+    "mod-wsgi",
+    "mod-wsgi-threads",
+    "mod-wsgi-interpreter",
 ]
 ASGI = [
     "gunicorn-asgi",
@@ -90,9 +93,10 @@ MODULES = {
 }
 
 
-#: These say by closing the connection that a body is over, whether it is whole or not; Sanic ends its chunks then.
-ENDED_BY_CLOSING = {"uwsgi", "uwsgi-threads", "uwsgi-lazy-apps", "runserver", "runserver-reload"}
-ENDED_BY_CLOSING |= {"sanic", "sanic-workers"}
+#: What these send of an answer that breaks looks whole: they end it by closing the connection, or with a last chunk.
+HIDES_CUTS = ("mod-wsgi", "runserver", "sanic", "uwsgi")
+#: Nobody tells these that the client has gone: they send on for ever, and their part of the segment never comes.
+UNAWARE = [("servers_sanic", server) for server in ASGI] + [("servers_fastapi", "gunicorn-asgi")]
 #: This one says nothing when its app fails in the middle of an answer.
 SILENT = {"daphne"}
 
@@ -100,6 +104,8 @@ SILENT = {"daphne"}
 def is_there(server: str) -> bool:
     if server.startswith("uwsgi"):
         return (PYTHON.parent / "uwsgi").exists()
+    if server.startswith("mod-wsgi"):
+        return (PYTHON.parent / "mod_wsgi-express").exists()
     module = MODULES.get(server)
     return module is None or importlib.util.find_spec(module) is not None
 
@@ -193,28 +199,43 @@ def stream_path(site: Site, path: str) -> tuple[str, str]:
 
 
 def test_stream_that_breaks(site: Site) -> None:
-    """The app's part says so under every server; the entry as far as the server lets the proxy see it."""
+    """The entry says so too, even where the server lets the answer look whole: then the app's part tells."""
     path, view = stream_path(site, "/stream-broken")
     site.collector.clear()
+    hidden = site.server.startswith(HIDES_CUTS)
     with site.proxy.raw() as client:
         client.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         head = client.head()
         assert head.read(7) == b"part 0\n"
-        if site.server in ENDED_BY_CLOSING:
+        if hidden:
             assert head.read() == b""
         elif site.server not in SILENT:
             with pytest.raises(http.client.IncompleteRead):
                 head.read()
     segment = site.collector.one()
+    gone = site.server in SILENT
+    check_stream(site, segment, path, view, {"client_gone": "true"} if gone else {"failure": "answer cut short"})
+    assert segment.entry.error == (not gone)
+    check_log(segment.span(1), "RuntimeError")
+    assert segment.span(1).error
+
+
+def check_stream(site: Site, segment: Segment, path: str, view: str, ended: dict[str, str]) -> None:
+    """All of a stream's segment but the errors; ended: the tags that say how."""
     entry, app = segment.entry, segment.span(1)
-    assert (entry.operation, entry.component) == (f"GET:{path}", site.of.component)
-    assert entry.tag("http.status_code") == "200"
-    cut = site.server not in SILENT | ENDED_BY_CLOSING
-    assert entry.error == cut
-    assert entry.tag("failure") == ("answer cut short" if cut else None)
-    assert entry.tag("client_gone") == ("true" if site.server in SILENT else None)
-    assert (app.parent, app.operation, app.type, app.error) == (0, view, "Local", True)
-    check_log(app, "RuntimeError")
+    assert len(segment.spans) == 2
+    assert not segment.size_limited or (site.of.module, site.server) in UNAWARE
+    assert (entry.parent, entry.type, entry.layer, entry.component) == (-1, "Entry", "Http", site.of.component)
+    assert entry.operation == f"GET:{path}"
+    assert dict(entry.tags) == {
+        "http.method": "GET",
+        "http.url": f"http://127.0.0.1{path}",
+        "http.status_code": "200",
+        **ended,
+    }
+    assert (entry.logs, entry.refs) == ((), ())
+    assert (app.parent, app.type, app.layer, app.component) == (0, "Local", "Unknown", site.of.component)
+    assert (app.operation, app.tags, app.refs) == (view, (), ())
     check_times(segment)
 
 
@@ -225,12 +246,9 @@ def test_client_that_leaves(site: Site) -> None:
         client.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         assert client.head().status == 200
     segment = site.collector.one()
-    entry, app = segment.entry, segment.span(1)
-    assert (entry.operation, entry.component, entry.error) == (f"GET:{path}", site.of.component, False)
-    assert entry.tag("client_gone") == "true"
-    assert (app.parent, app.operation, app.type, app.error) == (0, view, "Local", False)
-    assert app.logs == ()
-    check_times(segment)
+    check_stream(site, segment, path, view, {"client_gone": "true"})
+    assert not segment.entry.error
+    assert (segment.span(1).error, segment.span(1).logs) == (False, ())
 
 
 def test_outgoing_call(site: Site) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import test_django
 import test_flask
-from expect import DJANGO, FLASK, check
+from expect import DJANGO, FLASK, check, check_log
 from harness import Collector, Gunicorn, Pki, Skystitch, Stage, Uwsgi, until
 
 
@@ -161,3 +161,17 @@ def test_a_killed_process_is_a_502(stage: Stage) -> None:
         os.kill(worker, signal.SIGKILL)
         assert sleeping.result().status_code == 502
     until(lambda: site.proxy.get("/").status_code == 200, "uWSGI has a new worker")
+
+
+def test_a_stream_that_breaks(stage: Stage) -> None:
+    """uWSGI closes the connection as if the answer were whole: only the app's part tells."""
+    site = UwsgiSite(stage, "flask_app:app")
+    assert "part 0" in site.proxy.get("/stream-broken").text
+    segment = site.collector.one()
+    assert segment.entry.error
+    assert segment.entry.tag("failure") == "answer cut short"
+    check_log(segment.span(1), "RuntimeError")
+    assert site.proxy.metric("skystitch_failures_total", reason="cut") == 1
+    site.collector.clear()
+    assert site.proxy.get("/stream").status_code == 200
+    assert not site.collector.one().entry.error

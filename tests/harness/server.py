@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -60,6 +62,29 @@ def sanic(*options: str) -> Callable[[str, int], Sequence[str]]:
     return lambda app, port: ["-m", "sanic", app, *listen, "--port", str(port), *options]
 
 
+def mod_wsgi(*options: str) -> Callable[[str, int], Sequence[str]]:
+    """Apache; what it writes goes where Server says."""
+
+    def argv(app: str, port: int) -> Sequence[str]:
+        module, _, name = app.partition(":")
+        express = [str(PYTHON.parent / "mod_wsgi-express"), "start-server", module]
+        entry = ["--application-type", "module", "--callable-object", name, "--working-directory", str(APPS)]
+        listen = ["--host", "127.0.0.1", "--port", str(port), "--log-to-terminal"]
+        return [*_as_nobody(), *express, *entry, *listen, *options]
+
+    return argv
+
+
+def _as_nobody() -> Sequence[str]:
+    """Apache gives root up, and then may not read a checkout below root's home: it has to be able to."""
+    if os.geteuid() != 0:
+        return []
+    nobody = pwd.getpwnam("nobody")
+    rights = "+dac_override,+dac_read_search"
+    user = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+    return ["/usr/bin/setpriv", *user, f"--inh-caps={rights}", f"--ambient-caps={rights}"]
+
+
 #: Name -> what to call with an app (module:callable) and a port, for the arguments of Python.
 SERVERS: Mapping[str, Callable[[str, int], Sequence[str]]] = {
     "gunicorn-sync": gunicorn("sync"),
@@ -81,6 +106,9 @@ SERVERS: Mapping[str, Callable[[str, int], Sequence[str]]] = {
     "uwsgi-lazy-apps": uwsgi("--lazy-apps", "--processes", "2"),
     "sanic": sanic("--single-process"),
     "sanic-workers": sanic("--workers", "2"),
+    "mod-wsgi": mod_wsgi("--processes", "1", "--threads", "1"),
+    "mod-wsgi-threads": mod_wsgi("--processes", "2", "--threads", "4"),
+    "mod-wsgi-interpreter": mod_wsgi("--processes", "2", "--threads", "4", "--application-group", "shop"),
     "flask-run": flask_run("--no-reload"),
     "flask-run-reload": flask_run("--reload"),
     "runserver": runserver("--noreload"),
@@ -104,11 +132,15 @@ class Server(Process):
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         argv = [*SERVERS[kind](app, self.port), *options]
+        if kind.startswith("mod-wsgi"):
+            argv += ["--server-root", str(stage.path("apache"))]
         if not argv[0].startswith("/"):
             argv.insert(0, str(PYTHON))
         super().__init__(stage, name, argv, {"PYTHONUNBUFFERED": "1", **(env or {})}, cwd=APPS)
         self.spawn()
         self.ready(self.listens, timeout=30)
+        if kind == "sanic-workers":  # told to stop any earlier it may not
+            self.ready(lambda: self.log().count("Worker ready") == 2, timeout=30)
 
     def listens(self) -> bool:
         with socket.socket() as probe:

@@ -18,6 +18,7 @@ from sanic.response import HTTPResponse, raw, redirect, text  # noqa: E402
 
 app = Sanic("shop")
 app.config.FALLBACK_ERROR_FORMAT = "text"
+app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 1
 
 
 class OutOfStockError(Exception):

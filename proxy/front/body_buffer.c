@@ -15,6 +15,9 @@
 
 #define FIRST_CAPACITY 4096
 
+/* Held at most for a body of which nothing has come, and for what is to be written next. */
+#define STEP_BYTES 65536
+
 void sky_body_buffer_init(struct sky_body_buffer *buffer, const struct sky_body_settings *settings)
 {
     *buffer = (struct sky_body_buffer){
@@ -23,8 +26,11 @@ void sky_body_buffer_init(struct sky_body_buffer *buffer, const struct sky_body_
 
 static size_t memory_max(const struct sky_body_buffer *buffer)
 {
-    size_t configured = buffer->settings->memory_bytes;
-    return configured > SKY_BODY_MEMORY_MIN ? configured : SKY_BODY_MEMORY_MIN;
+    size_t max = buffer->settings->memory_bytes;
+
+    if (buffer->gathers && max > STEP_BYTES)
+        max = STEP_BYTES;
+    return max > SKY_BODY_MEMORY_MIN ? max : SKY_BODY_MEMORY_MIN;
 }
 
 static bool charge(struct sky_body_buffer *buffer, uint64_t bytes)
@@ -58,11 +64,13 @@ static enum sky_body_result grow(struct sky_body_buffer *buffer, size_t capacity
 
 enum sky_body_result sky_body_buffer_expect(struct sky_body_buffer *buffer, uint64_t size)
 {
-    size_t max = memory_max(buffer);
-
     if (size > buffer->limit_bytes)
         return SKY_BODY_TOO_LARGE;
-    return grow(buffer, size == 0 ? 1 : size < max ? (size_t)size : max);
+    buffer->gathers = size > memory_max(buffer);
+    size_t first = memory_max(buffer) < STEP_BYTES ? memory_max(buffer) : STEP_BYTES;
+    if (size < first)
+        first = size != 0 ? (size_t)size : 1;
+    return grow(buffer, first);
 }
 
 static enum sky_body_result failure(void)
@@ -112,6 +120,17 @@ static enum sky_body_result write_out(struct sky_body_buffer *buffer, struct sky
     return SKY_BODY_OK;
 }
 
+static void shrink(struct sky_body_buffer *buffer, size_t capacity)
+{
+    char *memory = buffer->memory_capacity > capacity ? realloc(buffer->memory, capacity) : NULL;
+
+    if (memory == NULL)
+        return;
+    discharge(buffer, buffer->memory_capacity - capacity);
+    buffer->memory = memory;
+    buffer->memory_capacity = capacity;
+}
+
 /* Empties the memory into the file. */
 static enum sky_body_result spill(struct sky_body_buffer *buffer)
 {
@@ -121,6 +140,8 @@ static enum sky_body_result spill(struct sky_body_buffer *buffer)
         return result;
     result = write_out(buffer, sky_text(buffer->memory, buffer->memory_size));
     buffer->memory_size = 0;
+    buffer->gathers = true;
+    shrink(buffer, memory_max(buffer));
     return result;
 }
 
@@ -134,7 +155,8 @@ static enum sky_body_result make_room(struct sky_body_buffer *buffer, size_t wan
         enum sky_body_result result = spill(buffer);
         if (result != SKY_BODY_OK)
             return result;
-        return capacity < max ? grow(buffer, max) : SKY_BODY_OK;
+        max = memory_max(buffer);
+        return buffer->memory_capacity < max ? grow(buffer, max) : SKY_BODY_OK;
     }
     if (capacity == 0)
         capacity = FIRST_CAPACITY;

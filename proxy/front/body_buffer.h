@@ -39,7 +39,8 @@ struct sky_body_buffer {
     uint64_t limit_bytes; /* that of the settings; may be changed before the first append */
     char *memory;         /* heap */
     size_t memory_size, memory_capacity;
-    int fd; /* of the file, or -1 */
+    bool gathers; /* it goes to a file: the memory is for what is to be written next */
+    int fd;       /* of the file, or -1 */
     uint64_t file_bytes;
     uint64_t charged_bytes; /* to the share: the memory and what is in the file */
     void *mapped;

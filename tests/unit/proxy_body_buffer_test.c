@@ -125,6 +125,36 @@ static void test_small_pieces_are_gathered(void **state)
     sky_body_buffer_fini(&buffer);
 }
 
+/* What a body holds of all bodies' budget: little before anything has come, and little more than
+ * its file once it has one. */
+static void test_large_memory(void **state)
+{
+    (void)state;
+    struct sky_body_budget budget;
+    struct sky_body_share share;
+    static const size_t sizes[] = {70000, 131072, 131073, LIMIT};
+
+    sky_body_budget_init(&budget, 1 << 30);
+    sky_body_share_init(&share, &budget);
+    settings.memory_bytes = 131072;
+    settings.share = &share;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int expected = 0; expected < 2; expected++) {
+            struct sky_body_buffer buffer;
+            sky_body_buffer_init(&buffer, &settings);
+            if (expected)
+                assert_int_equal(sky_body_buffer_expect(&buffer, sizes[s]), SKY_BODY_OK);
+            assert_in_range(buffer.charged_bytes, 0, 65536);
+            assert_int_equal(fill(&buffer, sizes[s], 5000), SKY_BODY_OK);
+            assert_in_range(buffer.charged_bytes, sizes[s], sizes[s] + 65536);
+            check_whole(&buffer, sizes[s]);
+            assert_int_equal(sky_body_buffer_in_file(&buffer), sizes[s] > 131072);
+            sky_body_buffer_fini(&buffer);
+        }
+    sky_body_share_fini(&share);
+    assert_int_equal(sky_body_budget_taken(&budget), 0);
+}
+
 static void test_short_writes(void **state)
 {
     (void)state;
@@ -279,10 +309,15 @@ static int remove_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_sizes_and_pieces), TEST(test_small_pieces_are_gathered),
-        TEST(test_short_writes),     TEST(test_limit),
-        TEST(test_write_errors),     TEST(test_no_directory),
-        TEST(test_without_tmpfile),  TEST(test_no_memory_configured),
+        TEST(test_sizes_and_pieces),
+        TEST(test_small_pieces_are_gathered),
+        TEST(test_large_memory),
+        TEST(test_short_writes),
+        TEST(test_limit),
+        TEST(test_write_errors),
+        TEST(test_no_directory),
+        TEST(test_without_tmpfile),
+        TEST(test_no_memory_configured),
         TEST(test_fini_twice),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -29,7 +29,9 @@ def visit(
         return bool(client.sock.session_reused), client.sock.session
 
 
-def reload(proxy: Skystitch) -> None:
+def reload(proxy: Skystitch, **sections: Any) -> None:
+    config = json.loads(proxy.config_path.read_text())
+    proxy.config_path.write_text(json.dumps({**config, **sections}))
     before = proxy.metric("skystitch_reloads_total", result="done")
     proxy.signal(signal.SIGHUP)
     until(lambda: proxy.metric("skystitch_reloads_total", result="done") == before + 1, "a reload")
@@ -67,23 +69,46 @@ def test_keys_are_forgotten(stage: Stage, version: ssl.TLSVersion) -> None:
     assert visit(port, context, fresh)[0]
 
 
+def refused(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -> bool:
+    try:
+        visit(port, context, session)
+    except (ssl.SSLError, ConnectionError):
+        return True
+    return False
+
+
 @BOTH
 def test_no_session_gets_past_client_certificates(stage: Stage, version: ssl.TLSVersion) -> None:
-    pki = Pki(stage.directory)
-    pair = pki.sign("localhost", "DNS:localhost")
-    open_port, closed_port = free_port(), free_port()
-    tls: dict[str, Any] = {"certificates": [pair.config()]}
+    """Not by another listener that asks for none, for them if there are, or for those of another authority."""
+    pki, others = Pki(stage.directory), Pki(stage.directory, "others")
+    tls: dict[str, Any] = pki.sign("localhost", "DNS:localhost").config()
     asking = {**tls, "client_ca": str(pki.authority.certificate)}
+    kinds = [tls, {**asking, "client_auth": "optional"}, {**tls, "client_ca": str(others.authority.certificate)}]
+    ports = [free_port() for _ in range(4)]
     listen = [
-        {"address": f"127.0.0.1:{open_port}", "tls": tls},
-        {"address": f"127.0.0.1:{closed_port}", "tls": asking},
+        {"address": f"127.0.0.1:{port}", "tls": kind} for port, kind in zip(ports, [*kinds, asking], strict=True)
     ]
     Skystitch(stage, Origin(stage).address, config={"listen": listen})
+    strangers = pki.context(version, others.sign("stranger"))
+    for port, context in zip(ports[:3], [pki.context(version), pki.context(version), strangers], strict=True):
+        _, session = visit(port, context)
+        assert visit(port, context, session)[0]
+        assert refused(ports[3], context, session)
+    assert not visit(ports[3], pki.context(version, pki.sign("client")))[0]
+
+
+@BOTH
+def test_no_session_gets_past_client_certificates_of_a_reload(stage: Stage, version: ssl.TLSVersion) -> None:
+    pki, port = Pki(stage.directory), free_port()
+    tls: dict[str, Any] = pki.sign("localhost", "DNS:localhost").config()
+    listen = [{"address": f"127.0.0.1:{port}", "tls": tls}]
+    proxy = Skystitch(stage, Origin(stage).address, config={"listen": listen})
     context = pki.context(version)
-    _, session = visit(open_port, context)
-    with pytest.raises((ssl.SSLError, ConnectionError, AssertionError, OSError)):
-        visit(closed_port, context, session)
-    assert not visit(closed_port, pki.context(version, pki.sign("client")))[0]
+    _, session = visit(port, context)
+    listen[0]["tls"] = {**tls, "client_ca": str(pki.authority.certificate)}
+    reload(proxy, listen=listen)
+    assert refused(port, context, session)
+    assert not visit(port, pki.context(version, pki.sign("client")))[0]
 
 
 def ocsp_answer(pki: Pki, pair: Pair, status: str, name: str) -> Path:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import signal
 import socket
 import ssl
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from harness import Collector, Gunicorn, Pair, Pki, Skystitch, Stage, TlsOrigin, run, until
+from harness import Collector, Gunicorn, Origin, Pair, Pki, Skystitch, Stage, TlsOrigin, run, until
+from load import Load
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -231,6 +233,39 @@ def test_a_reload_reads_the_files_again(stage: Stage, pki: Pki, pair: Pair) -> N
     ca.write_bytes(pki.authority.certificate.read_bytes())
     proxy.signal(signal.SIGHUP)
     until(lambda: proxy.get("/").status_code == 200, "the new authority is known")
+
+
+def test_reloads_under_load(stage: Stage, pki: Pki, pair: Pair, collector: Collector) -> None:
+    """Servers come and go, with another authority, with none, and without TLS."""
+    authorities = stage.path("ca.pem")
+    one, other = (TlsOrigin(stage, pair, name=f"origin{i}", version=version) for i, version in enumerate(VERSIONS))
+    plain = Origin(stage, tcp=True)
+    tls = {"ca": str(authorities)}
+    upstreams = [
+        {"servers": [one.address()], "tls": tls},
+        {"servers": [one.address(), other.address()], "tls": tls},
+        {"servers": [other.address()], "tls": {"verify": "off"}},
+        {"servers": [plain.address]},
+    ]
+    authorities.write_bytes(pki.authority.certificate.read_bytes())
+    proxy = Skystitch(stage, [], collector=collector, config={"upstreams": {"app": upstreams[0]}, "workers": 2})
+    config = json.loads(proxy.config_path.read_text())
+    load = Load(proxy.port)
+    for turn in range(1, 25):
+        done = load.done
+        if turn % 5 == 0:
+            stranger = Pki(stage.directory, f"stranger{turn}").authority.certificate.read_bytes()
+            authorities.write_bytes(pki.authority.certificate.read_bytes() + stranger)
+        config["upstreams"]["app"] = upstreams[turn % 4]
+        proxy.config_path.write_text(json.dumps(config))
+        proxy.signal(signal.SIGHUP)
+        until(lambda turn=turn: proxy.metric("skystitch_reloads_total", result="done") == turn, "a reload")
+        until(lambda done=done: load.done > done + 20, "it serves")
+    load.stop()
+    assert load.failures == []
+    assert set(load.statuses) == {200}
+    assert all(origin.connections for origin in (one, other, plain))
+    collector.wait(load.done)
 
 
 @pytest.mark.parametrize(

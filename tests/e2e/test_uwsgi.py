@@ -76,6 +76,14 @@ REQUESTS = {
     "chunked": b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
     "1.0": b"GET /old HTTP/1.0\r\nHost: a\r\n\r\n",
     "options": b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "odd escapes": b"GET /%00%0d%0a%25%ff%/%2?%00=%zz HTTP/1.1\r\nHost: a\r\n\r\n",
+    "odd path": b"GET //a//../b/./;c=d?e?f HTTP/1.1\r\nHost: a\r\n\r\n",
+    "absolute": b"GET http://a.example/b?c HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    "odd method": b"M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "odd names": b"GET / HTTP/1.1\r\nHost: a\r\n!#$%&'*+.^`|~0: 1\r\nX--: 2\r\n-: 3\r\nHttp-Host: 4\r\n\r\n",
+    "odd values": b"GET / HTTP/1.1\r\nHost: a\r\nX-A: \t b\tc: d \r\nX-B:: \r\nX-C: \x80\xff\r\n\r\n",
+    "odd body": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 256\r\n\r\n" + bytes(range(256)),
+    "many fields": b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X%d:\r\n" % i for i in range(85)) + b"\r\n",
     "long": b"GET /" + b"p" * 3000 + b" HTTP/1.1\r\nHost: a\r\nCookie: " + b"c" * 6000 + b"\r\n\r\n",
 }
 

@@ -5,6 +5,7 @@ the framework, in an interpreter of its own."""
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -13,32 +14,70 @@ import pytest
 from skystitch.plugins import PLUGINS
 
 RESTORED = """
-import importlib, logging, sys, types
+import importlib, logging, os, sys, types, weakref
+import skystitch
+
+OURS = os.path.dirname(skystitch.__file__)
+
+def is_a(value, *kinds):
+    return issubclass(type(value), kinds)  # not isinstance(): no lazy object is to be woken
+
+def is_ours(value, depth=4):
+    # Whether the value is the helper's, or holds what is: a property, the receivers of a signal.
+    if is_a(value, weakref.ref):
+        value = value()
+    if is_a(value, types.MethodType, classmethod, staticmethod):
+        value = value.__func__
+    if is_a(value, types.FunctionType):
+        return value.__code__.co_filename.startswith(OURS)
+    if is_a(value, property):
+        return is_ours(value.fget)
+    home = type(value).__module__
+    if depth == 0 or is_a(value, type, types.ModuleType) or not is_a(home, str):
+        return False
+    home = home.partition(".")[0]
+    if home == "skystitch":
+        return True
+    if is_a(value, dict):
+        held = [*value.values()]
+    elif is_a(value, list, tuple, set, frozenset):
+        held = [*value]
+    elif home in roots:
+        try:
+            held = [*object.__getattribute__(value, "__dict__").values()]
+        except AttributeError:
+            return False
+    else:
+        return False
+    return any(is_ours(one, depth - 1) for one in held)
+
+def reachable(seen):
+    return sorted(name for name, value in seen.items() if is_ours(value))
 
 def snapshot():
     # Names of attributes -> what is there, in whatever the imported packages define.
     seen = {}
-    roots = {name.partition(".")[0] for name in modules}
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] not in roots or not isinstance(module, types.ModuleType):
             continue
         for key, value in list(vars(module).items()):
             seen[f"{name}.{key}"] = value
-            # Not isinstance(): no lazy object is to be woken.
-            if issubclass(type(value), type) and value.__module__ == name:
+            if is_a(value, type) and value.__module__ == name:
                 for inner, attribute in list(vars(value).items()):
                     seen[f"{name}.{key}.{inner}"] = attribute
     return seen
 
 def differences(before, after):
-    # Caches that a framework fills by itself are no replacements: only callables count.
+    # Caches that a framework fills by itself are no replacements: only callables count. What a
+    # package has loaded meanwhile is none either, unless it is reachable().
     return sorted(
-        name for name in before.keys() | after.keys()
-        if before.get(name) is not after.get(name)
-        and (callable(before.get(name)) or callable(after.get(name)))
+        name for name in before
+        if before[name] is not after.get(name)
+        and (callable(before[name]) or callable(after.get(name)))
     )
 
 modules = sys.argv[2:]
+roots = {name.partition(".")[0] for name in modules}
 for module in modules:
     importlib.import_module(module)
 from skystitch import agent, plugins
@@ -46,11 +85,15 @@ plugins.PLUGINS = agent.PLUGINS = {sys.argv[1]: plugins.PLUGINS[sys.argv[1]]}
 agent.start()  # what the plugin itself imports is there from now on
 agent.stop()
 before = snapshot()
+if os.environ.get("FORGETFUL"):
+    sys.modules[f"skystitch.plugins.{sys.argv[1]}"].uninstall = lambda: None
 for _ in range(2):
     agent.start()
-    during = differences(before, snapshot())
+    now = snapshot()
+    during = differences(before, now) + reachable(now)
     agent.stop()
-    left = differences(before, snapshot())
+    now = snapshot()
+    left = differences(before, now) + reachable(now)
     assert during, "the plugin has replaced nothing"
     assert not left, left
 print(*during)
@@ -68,16 +111,12 @@ print(sys.argv[1] in agent._installed)
 """
 
 
-# Their libraries tell them what happens.
-REPLACE_NOTHING = {"sw_celery", "sw_pymongo"}
-
-
 def modules_of(plugin: str) -> tuple[str, ...]:
     modules = PLUGINS[plugin]
     return (modules,) if isinstance(modules, str) else modules
 
 
-def run(program: str, plugin: str) -> str:
+def run(program: str, plugin: str, *, fails: bool = False) -> str:
     modules = modules_of(plugin)
     missing = [name for name in modules if importlib.util.find_spec(name.partition(".")[0]) is None]
     if missing:
@@ -88,15 +127,27 @@ def run(program: str, plugin: str) -> str:
         text=True,
         timeout=60,
         check=False,
+        env={**os.environ, "FORGETFUL": "1" if fails else ""},
     )
+    if fails:
+        assert done.returncode == 1
+        return done.stderr
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("plugin", sorted(PLUGINS.keys() - REPLACE_NOTHING))
+@pytest.mark.parametrize("plugin", sorted(PLUGINS))
 def test_everything_is_as_it_was(plugin: str) -> None:
     assert run(RESTORED, plugin), "nothing was replaced"
+
+
+@pytest.mark.parametrize(
+    "plugin", ["sw_celery", "sw_django", "sw_flask", "sw_pymongo", "sw_sanic", "sw_sqlite3"]
+)
+def test_a_plugin_that_forgets_is_seen(plugin: str) -> None:
+    """Of those that replace attributes, and of those that libraries tell what happens."""
+    assert "AssertionError: ['" in run(RESTORED, plugin, fails=True)
 
 
 @pytest.mark.parametrize("plugin", sorted(PLUGINS))

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "proxy/back/forwarded.h"
 #include "proxy/front/http1_front.h"
 #include "proxy/http/http1_chars.h"
 #include "proxy/peer_text.h"
@@ -19,7 +20,10 @@ struct head {
     struct sky_text prefix;                 /* that the route strips off the path */
     struct sky_text outer_prefix;           /* that a trusted peer has stripped */
     char *at;
-    bool trusted; /* the peer's forwarded fields are believed */
+    bool trusted;                            /* the peer's forwarded fields are believed */
+    bool x_forwarded;                        /* those of X-Forwarded are sent */
+    bool rfc7239;                            /* Forwarded is written */
+    struct sky_text outer_proto, outer_host; /* of a trusted peer, when they are not sent */
     bool has_proto, has_host, has_port;
     size_t forwarded_for_count; /* of a trusted peer */
     size_t forwarded_count;     /* the same of Forwarded, while it is written */
@@ -114,6 +118,19 @@ static bool is_forwarded(struct sky_text name)
            sky_text_equal(name, SKY_TEXT("x-real-ip"));
 }
 
+/* Left out whoever has written it: fields that are not sent. What Forwarded is to say instead is
+ * remembered. */
+static bool is_unsent(struct head *head, struct sky_text name, struct sky_text value)
+{
+    if (head->x_forwarded || !is_forwarded(name))
+        return false;
+    if (sky_text_equal(name, SKY_TEXT("x-forwarded-proto")))
+        head->outer_proto = value;
+    else if (sky_text_equal(name, SKY_TEXT("x-forwarded-host")))
+        head->outer_host = value;
+    return !head->rfc7239 || !sky_text_equal(name, SKY_TEXT("forwarded"));
+}
+
 static bool is_dropped(const struct head *head, struct sky_text name)
 {
     const struct sky_forward *forward = head->forward;
@@ -162,8 +179,9 @@ static void put_client_field(struct head *head, const h2o_header_t *field)
         head->forwarded_for_count += head->trusted; /* written below, in one field */
         return;
     }
-    if (head->forward->worker->config->forwarded.rfc7239 && !token &&
-        sky_text_equal(name, SKY_TEXT("forwarded"))) {
+    if (!token && is_unsent(head, name, view(field->value)))
+        return;
+    if (head->rfc7239 && !token && sky_text_equal(name, SKY_TEXT("forwarded"))) {
         head->forwarded_count++; /* written below, in one field */
         return;
     }
@@ -281,25 +299,23 @@ static size_t bound_of_rules(const struct sky_route_config *route)
            (rules->request_host != NULL ? strlen(rules->request_host) : 0);
 }
 
-/* RFC 7239, 4 and 6: an IPv6 address stands in brackets and quotes. */
 static void put_forwarded(struct head *head, struct sky_text host, struct sky_text client)
 {
-    const h2o_headers_t *headers = &head->forward->req->headers;
-    bool ipv6 = client.len != 0 && memchr(client.base, ':', client.len) != NULL;
+    const h2o_req_t *req = head->forward->req;
+    struct sky_forwarded forwarded = {
+        .headers = &req->headers,
+        .passes = head->forwarded_count != 0,
+        .converts =
+            head->forwarded_count == 0 && head->forwarded_for_count != 0 && !head->x_forwarded,
+        .outer_host = head->outer_host,
+        .outer_proto = head->outer_proto,
+        .client = client,
+        .host = host,
+        .proto = view(req->scheme->name),
+    };
 
     put(head, SKY_TEXT("Forwarded: "));
-    for (size_t i = 0; i < headers->size && head->forwarded_count != 0; ++i) {
-        if (!sky_text_equal(view(*headers->entries[i].name), SKY_TEXT("forwarded")))
-            continue;
-        put(head, view(headers->entries[i].value));
-        put(head, SKY_TEXT(", "));
-    }
-    put(head, ipv6 ? SKY_TEXT("for=\"[") : SKY_TEXT("for="));
-    put(head, client.len != 0 ? client : SKY_TEXT("unknown"));
-    put(head, ipv6 ? SKY_TEXT("]\";host=\"") : SKY_TEXT(";host=\""));
-    put(head, host);
-    put(head, SKY_TEXT("\";proto="));
-    put(head, view(head->forward->req->scheme->name));
+    head->at = sky_forwarded_write(&forwarded, head->at);
     put(head, SKY_TEXT("\r\n"));
 }
 
@@ -317,7 +333,7 @@ static void put_port(struct head *head)
     put_field(head, SKY_TEXT("X-Forwarded-Port: "), sky_text(text, (size_t)len));
 }
 
-static void put_own_fields(struct head *head, struct sky_text host, struct sky_text client)
+static void put_x_forwarded(struct head *head, struct sky_text host, struct sky_text client)
 {
     const struct sky_forward *forward = head->forward;
 
@@ -326,13 +342,21 @@ static void put_own_fields(struct head *head, struct sky_text host, struct sky_t
         put_field(head, SKY_TEXT("X-Forwarded-Proto: "), view(forward->req->scheme->name));
     if (!head->has_host && !route_drops(head, SKY_TEXT("x-forwarded-host")))
         put_field(head, SKY_TEXT("X-Forwarded-Host: "), host);
-    if (forward->worker->config->forwarded.rfc7239 && !route_drops(head, SKY_TEXT("forwarded")))
-        put_forwarded(head, host, client);
-    if (forward->worker->config->forwarded.port && !head->has_port &&
+    if (forward->config->forwarded.port && !head->has_port &&
         !route_drops(head, SKY_TEXT("x-forwarded-port")))
         put_port(head);
     if (head->prefix.len != 0)
         put_prefix(head);
+}
+
+static void put_own_fields(struct head *head, struct sky_text host, struct sky_text client)
+{
+    const struct sky_forward *forward = head->forward;
+
+    if (head->x_forwarded)
+        put_x_forwarded(head, host, client);
+    if (head->rfc7239 && !route_drops(head, SKY_TEXT("forwarded")))
+        put_forwarded(head, host, client);
     if (forward->body != NULL && forward->body->chunked)
         put(head, SKY_TEXT("Transfer-Encoding: chunked\r\n"));
     else if (forward->body != NULL)
@@ -360,6 +384,8 @@ size_t sky_forward_bound(const struct sky_forward *forward)
         bytes += bound_of_rules(forward->route);
     for (size_t i = 0; i < req->headers.size; ++i)
         bytes += req->headers.entries[i].name->len + req->headers.entries[i].value.len + 4;
+    if (forward->config->forwarded.rfc7239)
+        bytes += sky_forwarded_bound(&req->headers);
     return bytes;
 }
 
@@ -377,6 +403,9 @@ size_t sky_forward_write(const struct sky_forward *forward, char *dst)
     req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&peer);
     head.trusted = sky_trust_peer(sky_front_forwarded_trust(req, &forward->config->forwarded.trust),
                                   (struct sockaddr *)&peer);
+    head.x_forwarded = forward->config->forwarded.fields == SKY_FORWARDED_X ||
+                       forward->config->forwarded.fields == SKY_FORWARDED_BOTH;
+    head.rfc7239 = forward->config->forwarded.rfc7239;
     head.nominated_count = find_nominated(req, head.nominated);
 
     if (forward->route != NULL)

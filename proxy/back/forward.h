@@ -8,7 +8,8 @@
  * Forwarded, X-Forwarded-* and X-Real-IP. Set: X-Forwarded-For (appended to a trusted peer's),
  * -Proto and -Host (unless a trusted peer gave them), Content-Length, the trace's lines; for a
  * route that strips its prefix, X-Forwarded-Prefix (behind a trusted peer's). A route's
- * request_headers come last and change all of that. */
+ * request_headers come last and change all of that. All of this holds for the fields of
+ * forwarded.fields; the others are left out whoever has written them. */
 #ifndef SKY_PROXY_BACK_FORWARD_H
 #define SKY_PROXY_BACK_FORWARD_H
 

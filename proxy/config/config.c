@@ -93,9 +93,23 @@ static void complete_shape(struct sky_config *config, struct sky_problems *probl
         config->agent.error_status = agents ? 400 : 500;
 }
 
+static void complete_forwarded(struct sky_config *config, struct sky_problems *problems)
+{
+    enum sky_forwarded_fields fields = config->forwarded.fields;
+    static const char accepted[] = "forwarded.fields: x-forwarded or both";
+    if (fields == SKY_FORWARDED_NONE && config->forwarded.rfc7239)
+        complain(problems, "forwarded.rfc7239", "is on, but forwarded.fields is none", accepted);
+    if (config->forwarded.port && (fields == SKY_FORWARDED_NONE || fields == SKY_FORWARDED_RFC7239))
+        complain(problems, "forwarded.port", "is on, but forwarded.fields leaves X-Forwarded out",
+                 accepted);
+    if (fields == SKY_FORWARDED_RFC7239 || fields == SKY_FORWARDED_BOTH)
+        config->forwarded.rfc7239 = true;
+}
+
 static void complete(struct sky_config *config, struct sky_problems *problems)
 {
     complete_identity(config, problems);
+    complete_forwarded(config, problems);
     complete_shape(config, problems);
     sky_config_complete_reporter(config, problems);
     sky_config_complete_sampling(config);

@@ -28,6 +28,12 @@ enum sky_config_protocol {
 };
 enum sky_unclear { SKY_UNCLEAR_RESEND, SKY_UNCLEAR_DROP };
 enum sky_unknown_host { SKY_UNKNOWN_HOST_ACCEPT, SKY_UNKNOWN_HOST_REFUSE };
+enum sky_forwarded_fields {
+    SKY_FORWARDED_X,
+    SKY_FORWARDED_RFC7239,
+    SKY_FORWARDED_BOTH,
+    SKY_FORWARDED_NONE
+};
 enum sky_access_format { SKY_ACCESS_COMMON, SKY_ACCESS_COMBINED, SKY_ACCESS_JSON };
 
 struct sky_strings {
@@ -161,9 +167,10 @@ struct sky_config {
         char *token; /* secret */
     } stitch;
     struct {
-        struct sky_trust trust; /* whose X-Forwarded-* are believed */
-        bool rfc7239;           /* Forwarded is written, too */
-        bool port;              /* X-Forwarded-Port is, too */
+        struct sky_trust trust;           /* whose X-Forwarded-* are believed */
+        enum sky_forwarded_fields fields; /* that the app gets */
+        bool rfc7239; /* Forwarded is written; with fields of RFC7239 or BOTH in any case */
+        bool port;    /* X-Forwarded-Port is, too */
     } forwarded;
     struct {
         size_t request_line;

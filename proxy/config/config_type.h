@@ -69,6 +69,7 @@ struct sky_option_type {
     X(unclear, enum sky_unclear)            \
     X(spool_sync, enum sky_spool_sync)      \
     X(unknown_host, enum sky_unknown_host)  \
+    X(forwarded, enum sky_forwarded_fields) \
     X(level, enum sky_log_level)            \
     X(texts, struct sky_strings)            \
     X(pages, struct sky_strings)            \

@@ -248,6 +248,8 @@ static json_t *write_flag(const struct sky_option *option, const void *field)
 
 _Static_assert(sizeof(enum sky_mode) == sizeof(unsigned), "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_unknown_host) == sizeof(unsigned), "choices are stored as unsigned");
+_Static_assert(sizeof(enum sky_forwarded_fields) == sizeof(unsigned),
+               "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_unclear) == sizeof(unsigned), "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_spool_sync) == sizeof(unsigned), "choices are stored as unsigned");
 _Static_assert(sizeof(enum sky_switch) == sizeof(unsigned), "choices are stored as unsigned");
@@ -282,6 +284,11 @@ static const struct sky_choice balances[] = {
     {"round_robin", SKY_BALANCE_ROUND_ROBIN}, {"least_conn", SKY_BALANCE_LEAST_CONN}, {NULL, 0}};
 static const struct sky_choice unknown_hosts[] = {
     {"accept", SKY_UNKNOWN_HOST_ACCEPT}, {"refuse", SKY_UNKNOWN_HOST_REFUSE}, {NULL, 0}};
+static const struct sky_choice forwarded_fields[] = {{"x-forwarded", SKY_FORWARDED_X},
+                                                     {"forwarded", SKY_FORWARDED_RFC7239},
+                                                     {"both", SKY_FORWARDED_BOTH},
+                                                     {"none", SKY_FORWARDED_NONE},
+                                                     {NULL, 0}};
 static const struct sky_choice flags[] = {{"on", 1},  {"off", 0}, {"true", 1}, {"false", 0},
                                           {"yes", 1}, {"no", 0},  {NULL, 0}};
 static const struct sky_choice access_formats[] = {{"common", SKY_ACCESS_COMMON},
@@ -375,6 +382,12 @@ const struct sky_option_type sky_option_type_spool_sync = {
 const struct sky_option_type sky_option_type_unknown_host = {
     .name = "word",
     .choices = unknown_hosts,
+    .read = read_choice,
+    .write = write_choice,
+};
+const struct sky_option_type sky_option_type_forwarded = {
+    .name = "word",
+    .choices = forwarded_fields,
     .read = read_choice,
     .write = write_choice,
 };

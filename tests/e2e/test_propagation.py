@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from skywalking.trace.carrier import Carrier
 
-from harness import Collector, Exchange, Origin, Ref, Skystitch, Stage
+from harness import Collector, Exchange, Origin, RawClient, Ref, Skystitch, Stage, free_port, run
 
 
 def b64(text: str) -> str:
@@ -222,3 +222,80 @@ def test_forwarded_by_rfc_7239(stage: Stage, trust: str) -> None:
     proxy.get("/", headers={"X-Forwarded-Port": "443"})
     expected = b"443" if trust == "private" else b"%d" % proxy.port
     assert origin.exchanges[1].values(b"x-forwarded-port") == [expected]
+
+
+FORWARDED_FIELDS = ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-prefix")
+OF_THE_PEER = {
+    "X-Forwarded-For": "192.0.2.1, 2001:db8::1",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "shop.test",
+    "X-Forwarded-Port": "443",
+    "X-Real-IP": "192.0.2.1",
+}
+X_FORWARDED = {
+    "x-forwarded-for": b"192.0.2.1, 2001:db8::1, 127.0.0.1",
+    "x-forwarded-proto": b"https",
+    "x-forwarded-host": b"shop.test",
+    "x-forwarded-prefix": b"/app",
+}
+OWN = b'for=127.0.0.1;host="a.test";proto=http'
+CONVERTED = b'for=192.0.2.1;host="shop.test";proto=https, for="[2001:db8::1]", ' + OWN
+
+
+@pytest.mark.parametrize(
+    ("fields", "trusted", "others"),
+    [
+        ("x-forwarded", X_FORWARDED, None),
+        ("forwarded", {"forwarded": CONVERTED}, {"forwarded": OWN}),
+        ("both", {**X_FORWARDED, "forwarded": OWN}, None),
+        ("none", {}, {}),
+    ],
+)
+def test_the_fields_that_the_app_gets(
+    stage: Stage, fields: str, trusted: dict[str, bytes], others: dict[str, bytes] | None
+) -> None:
+    """Those that are not sent are nobody's: not the client's either, whether it is trusted or not."""
+    origin = Origin(stage)
+    listen = [free_port(), free_port()]
+    proxy = Skystitch(
+        stage,
+        origin.address,
+        port=listen[0],
+        config={
+            "listen": [
+                {"address": f"127.0.0.1:{listen[0]}"},
+                {"address": f"127.0.0.1:{listen[1]}", "forwarded": {"trust": "never"}},
+            ],
+            "forwarded": {"fields": fields},
+            "routes": [{"path": "/app/", "upstream": "app", "strip_prefix": "on"}],
+        },
+    )
+
+    def sent(port: int) -> dict[str, bytes]:
+        lines = [f"{name}: {value}\r\n" for name, value in OF_THE_PEER.items()]
+        with RawClient("127.0.0.1", port) as client:
+            client.send(f"GET /app/ HTTP/1.1\r\nHost: a.test\r\n{''.join(lines)}\r\n".encode())
+            assert client.response()[0].status == 200
+        exchange = origin.exchanges[-1]
+        passed = {name for name, _ in exchange.fields if b"forwarded" in name or b"real" in name}
+        if fields in ("forwarded", "none"):
+            assert passed <= {b"forwarded"}, "what else speaks of the client is gone"
+        found = {name: exchange.values(name.encode()) for name in FORWARDED_FIELDS}
+        assert all(len(values) <= 1 for values in found.values())
+        return {name: values[0] for name, values in found.items() if values}
+
+    assert sent(proxy.port) == trusted
+    if others is not None:
+        assert sent(listen[1]) == others
+    if fields == "forwarded":
+        proxy.get("/app/", headers={"Forwarded": "for=_hidden", "X-Forwarded-For": "192.0.2.1", "Host": "a.test"})
+        (value,) = origin.exchanges[-1].values(b"forwarded")
+        assert value == b"for=_hidden, " + OWN, "a peer that knows Forwarded has said it all there"
+
+
+@pytest.mark.parametrize(("fields", "option"), [("none", "rfc7239"), ("none", "port"), ("forwarded", "port")])
+def test_fields_that_contradict_each_other(fields: str, option: str) -> None:
+    line = ["--upstream", "127.0.0.1:1", "--set", f"forwarded.fields={fields}", "--set", f"forwarded.{option}=on"]
+    done = run("--check", *line)
+    assert done.returncode == 2
+    assert f"forwarded.{option}: is on, but forwarded.fields" in done.stderr

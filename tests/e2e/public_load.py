@@ -14,10 +14,10 @@ H2LOAD_TOTALS = re.compile(
 
 
 class Wrk:
-    """Connections that are kept for as long as the proxy keeps them."""
+    """Connections that are kept for as long as the proxy keeps them; `options` are wrk's own."""
 
-    def __init__(self, url: str, connections: int = 8) -> None:
-        command = ["wrk", "-t1", f"-c{connections}", "-d3600s", "--timeout", "60s", url]
+    def __init__(self, url: str, *options: str, connections: int = 8) -> None:
+        command = ["wrk", "-t1", f"-c{connections}", "-d3600s", "--timeout", "60s", *options, url]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def stop(self) -> int:
@@ -37,11 +37,11 @@ class H2load:
     """One run after the other, each on connections of its own.
 
     It opens no second connection after GOAWAY: where connections have an end, `requests` must be
-    what all of them send at once.
+    what all of them send at once. `options` are h2load's own.
     """
 
-    def __init__(self, url: str, requests: int, connections: int = 4, streams: int = 8) -> None:
-        self.command = ["h2load", f"-n{requests}", f"-c{connections}", f"-m{streams}", url]
+    def __init__(self, url: str, *options: str, requests: int, connections: int = 4, streams: int = 8) -> None:
+        self.command = ["h2load", f"-n{requests}", f"-c{connections}", f"-m{streams}", *options, url]
         self.requests = requests
         self.done = 0
         self.failures: list[str] = []

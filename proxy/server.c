@@ -29,6 +29,7 @@
 #include "proxy/limit/rate_limit.h"
 #include "proxy/limit/shared_limits.h"
 #include "proxy/operation/notify.h"
+#include "proxy/operation/pid_file.h"
 #include "proxy/operation/privileges.h"
 #include "proxy/process/instance_event.h"
 #include "proxy/route/route_rules.h"
@@ -193,6 +194,7 @@ static void quit(struct sky_server *server)
 {
     sky_log(SKY_LOG_WARN, "quit at once: running requests are cut, unsent segments are lost");
     sky_listener_set_close(&server->listeners, false);
+    sky_pid_file_close(server->config, server->pid_fd);
     _exit(0);
 }
 
@@ -335,6 +337,7 @@ static void run_until_finished(struct sky_server *server)
         sky_log(SKY_LOG_INFO, "admin page on %s", config->admin.listen.text);
     sky_instance_event(config, server->reporter, "Start", "skystitch " SKY_VERSION " has started",
                        server->began_ms);
+    sky_pid_file_write(config, server->pid_fd);
     sky_upgrade_report();
     sky_notify("READY=1\nSTATUS=serving");
     sky_watchdog_start(server);
@@ -379,6 +382,7 @@ static void destroy(struct sky_server *server)
     sky_readiness_destroy(server->readiness);
     sky_generation_release(server->checked);
     close_loop(server);
+    sky_pid_file_close(server->config, server->pid_fd);
     sky_site_fini(&server->site);
     sky_connection_limit_destroy(server->connection_limit);
     sky_rate_limit_destroy(server->rate_limit);
@@ -398,6 +402,7 @@ static int run(struct sky_server *server, int signal_fd)
     int status = 1;
     if (open_loop(server, signal_fd) == 0 &&
         sky_listener_set_open(&server->listeners, server->config, NULL) == 0 &&
+        sky_pid_file_open(server->config, &server->pid_fd) == 0 &&
         sky_privileges_drop(server->config) == 0 &&
         sky_access_log_open(&server->access_log, server->config) == 0 &&
         sky_shared_limits_make(server) == 0 && make_workers(server) == 0 &&
@@ -424,6 +429,7 @@ int sky_server_run(struct sky_config *config, int argc, char **argv, char **envi
                                 .argc = argc,
                                 .argv = argv,
                                 .environment = environment,
+                                .pid_fd = -1,
                                 .began_ms = sky_instance_event_now_ms(),
                                 .reload = {.done_at = (double)time(NULL)}};
     if (signal_fd == -1 || !make_reporting(&server)) {

@@ -47,6 +47,7 @@ struct sky_server {
     struct sky_worker **workers;
     size_t worker_count;
     int64_t began_ms; /* since 1970: the start, then the stop, for events */
+    int pid_fd;       /* of pid_file; -1: none */
     bool stopping;    /* TERM has come: /readyz answers 503 */
     bool draining;    /* POST /drain has come: the same */
     struct sky_reload reload;

@@ -212,6 +212,7 @@ struct sky_config {
     struct sky_error_page *pages;   /* what they hold; NULL: none */
     enum sky_unknown_host unknown_host;
     char *user, *group; /* empty: as started */
+    char *pid_file;     /* empty: none */
     uint32_t workers;   /* resolved, >= 1 */
     bool workers_auto;  /* it was left to the machine */
     struct sky_admin_config admin;

@@ -13,7 +13,7 @@
 static const char *const lasting[] = {
     "admin",         "agent.instance", "agent.mode", "agent.namespace", "agent.properties",
     "agent.service", "local",          "reporter",   "stitch",          "rate_limit.addresses",
-    "group",         "user",           "workers",
+    "group",         "pid_file",       "user",       "workers",
 };
 
 static bool is_below(const char *path, const char *section)

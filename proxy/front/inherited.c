@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy/front/tickets.h"
 #include "reporter/log.h"
 
 #define FIRST_OF_SYSTEMD 3
@@ -75,6 +76,8 @@ static void read_upgrade(void)
         add(fd, shared);
         at = end + shared;
     }
+    if (*at == ';' && !sky_tickets_take_over((int)strtol(at + 1, NULL, 10)))
+        sky_log(SKY_LOG_WARN, "the keys of TLS tickets cannot be taken over: sessions begin anew");
     unsetenv(SKY_INHERITED_VARIABLE);
     unsetenv("WATCHDOG_PID"); /* the process's before */
 }

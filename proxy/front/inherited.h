@@ -11,7 +11,7 @@
 
 /* In the environment of a process that takes another one's place: the descriptor of the line to
  * it, then those of its listening sockets: "5:7,9s,11". The s marks those that are systemd's too.
- */
+ * ";12" behind them: the pipe with its keys of TLS tickets. */
 #define SKY_INHERITED_VARIABLE "SKYSTITCH_UPGRADE"
 
 /* sky_inherited_read: takes what the environment names, and takes the names out of it. Before the

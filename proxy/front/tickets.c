@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/front/tickets.h"
 
+#include <fcntl.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -8,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define NAME_BYTES 16
 #define IV_BYTES 16
@@ -114,4 +116,51 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 bool sky_tickets_use(SSL_CTX *ctx)
 {
     return SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket) == 1;
+}
+
+/* ---- from one process to the next ---- */
+
+/* Written and read in one piece: less than PIPE_BUF. The form is this version's. */
+struct parcel {
+    char form[8];
+    struct key newest, former;
+};
+
+static const char form[8] = "tickets1";
+
+int sky_tickets_hand_over(void)
+{
+    struct parcel parcel;
+    int ends[2];
+
+    pthread_mutex_lock(&mutex);
+    parcel = (struct parcel){.newest = newest, .former = former};
+    pthread_mutex_unlock(&mutex);
+    memcpy(parcel.form, form, sizeof(form));
+    if (parcel.newest.born_ms == 0 || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+        return -1;
+    bool written = write(ends[1], &parcel, sizeof(parcel)) == (ssize_t)sizeof(parcel);
+    OPENSSL_cleanse(&parcel, sizeof(parcel));
+    close(ends[1]);
+    if (written)
+        return ends[0];
+    close(ends[0]);
+    return -1;
+}
+
+bool sky_tickets_take_over(int fd)
+{
+    struct parcel parcel;
+    bool sound = read(fd, &parcel, sizeof(parcel)) == (ssize_t)sizeof(parcel) &&
+                 memcmp(parcel.form, form, sizeof(form)) == 0 && parcel.newest.born_ms <= now_ms();
+
+    close(fd);
+    if (sound) {
+        pthread_mutex_lock(&mutex);
+        newest = parcel.newest;
+        former = parcel.former;
+        pthread_mutex_unlock(&mutex);
+    }
+    OPENSSL_cleanse(&parcel, sizeof(parcel));
+    return sound;
 }

@@ -17,4 +17,13 @@ void sky_tickets_set_period(uint32_t period_ms);
  * What a session may be resumed for is up to the context's session id context. */
 bool sky_tickets_use(SSL_CTX *ctx);
 
+/* sky_tickets_hand_over: a pipe that holds the keys, for the process that takes this one's place to
+ * read: they are in no file and no environment. The descriptor is the caller's, close-on-exec. -1:
+ * there are none yet, or no pipe. */
+int sky_tickets_hand_over(void);
+
+/* sky_tickets_take_over: reads that pipe and closes it; before the first handshake. False: it holds
+ * no keys of this form. */
+bool sky_tickets_take_over(int fd);
+
 #endif

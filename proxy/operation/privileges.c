@@ -47,6 +47,18 @@ bool sky_privileges_check(const struct sky_config *config)
     return find(config, &found);
 }
 
+int sky_privileges_give(const struct sky_config *config, int fd)
+{
+    struct identity wanted;
+    if (!find(config, &wanted)) {
+        errno = ENOENT;
+        return -1;
+    }
+    if (geteuid() == wanted.uid && getegid() == wanted.gid)
+        return 0;
+    return fchown(fd, wanted.uid, wanted.gid);
+}
+
 /* The order matters: who is not root any more cannot change groups. */
 static bool become(const struct sky_config *config, const struct identity *wanted)
 {

@@ -11,6 +11,9 @@
  * log. */
 bool sky_privileges_check(const struct sky_config *config);
 
+/* sky_privileges_give: makes an open file one of whom the process becomes. -1 with errno. */
+int sky_privileges_give(const struct sky_config *config, int fd);
+
 /* sky_privileges_drop: becomes the user, with the group (its own, if none is given) and its other
  * groups, for all threads of the process and for good; a program that it executes gets no more
  * either. To be called once what only root may open is open. Without the options: nothing. Of a

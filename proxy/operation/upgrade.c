@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Happy path: a pair of sockets is the line between both processes -> the new one is spawned with
- * its end of it and all listening sockets, named in SKYSTITCH_UPGRADE -> it reads its
+ * its end of it, all listening sockets and a pipe with the keys of TLS tickets, named in
+ * SKYSTITCH_UPGRADE -> it reads its
  * configuration, finds its addresses among the sockets, serves, and says "ready" with the
  * descriptors it uses -> those are closed here without more ado, others are emptied as at any stop,
  * and this process drains. A hangup in between is carried out by who is there afterwards.
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "proxy/front/inherited.h"
+#include "proxy/front/tickets.h"
 #include "proxy/operation/notify.h"
 #include "proxy/server.h"
 #include "reporter/log.h"
@@ -129,7 +131,7 @@ static void name_sockets(const struct sky_listener *listener, char *separator, F
     }
 }
 
-static int spawn(struct sky_server *server, int line)
+static int spawn(struct sky_server *server, int line, int tickets)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -145,6 +147,10 @@ static int spawn(struct sky_server *server, int line)
     for (size_t i = 0; i < server->listeners.count; ++i)
         name_sockets(&server->listeners.items[i], &separator, out, &actions);
     name_sockets(&server->admin_listener, &separator, out, &actions);
+    if (tickets != -1) {
+        fprintf(out, ";%d", tickets);
+        posix_spawn_file_actions_adddup2(&actions, tickets, tickets);
+    }
     fclose(out);
     posix_spawnattr_init(&attributes);
     sigemptyset(&none); /* ours are blocked, for signalfd */
@@ -187,9 +193,12 @@ void sky_upgrade_begin(struct sky_server *server)
         sky_log(SKY_LOG_ERROR, "upgrade: refused: %s", why);
         return;
     }
+    int tickets = sky_tickets_hand_over();
     int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0
-                 ? spawn(server, pair[1])
+                 ? spawn(server, pair[1], tickets)
                  : errno;
+    if (tickets != -1)
+        close(tickets);
     if (rc != 0) {
         sky_log(SKY_LOG_ERROR, "upgrade: %s cannot be started: %s", server->argv[0], strerror(rc));
         return;

@@ -40,6 +40,21 @@ def test_every_thread_is_the_user(stage: Stage) -> None:
     assert proxy.get("/").status_code == 200
 
 
+@as_root
+def test_pid_file_in_a_folder_of_root(stage: Stage) -> None:
+    """The user may write the file that root has made, but not remove it: it is left empty."""
+    folder = stage.path("run")
+    folder.mkdir(0o755)
+    stage.path(".").chmod(0o777)
+    pid_file = folder / "skystitch.pid"
+    config = {"user": "nobody", "group": "nogroup", "pid_file": str(pid_file)}
+    proxy = Skystitch(stage, Origin(stage, tcp=True).address, config=config)
+    assert pid_file.read_text() == f"{proxy.pid}\n"
+    assert (pid_file.stat().st_uid, pid_file.stat().st_mode & 0o777) == (65534, 0o644)
+    proxy.stop()
+    assert pid_file.read_text() == ""
+
+
 @pytest.mark.parametrize("option", ["user", "group"])
 def test_a_name_that_is_not_there(option: str) -> None:
     done = run("--upstream", ":8000", "--set", f"{option}=no-such-name", "--check")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness import Origin, Pair, Pki, RawClient, Skystitch, Stage, free_port, until
+from succession import end, gone, successor
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 BOTH = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
@@ -52,6 +54,31 @@ def test_sessions_outlive_reloads_and_go_to_any_worker(stage: Stage, version: ss
             reload(proxy)
         resumed, session = visit(port, context, session)
         assert resumed, f"visit {turn}"
+
+
+@BOTH
+def test_sessions_outlive_upgrades(stage: Stage, version: ssl.TLSVersion) -> None:
+    """The keys go from process to process, by no way that others could read."""
+    pki = Pki(stage.directory)
+    pair = pki.sign("localhost", "DNS:localhost")
+    port = free_port()
+    listen = [{"address": f"127.0.0.1:{port}", "tls": {"certificates": [pair.config()]}}]
+    proxy = Skystitch(stage, Origin(stage).address, config={"listen": listen, "workers": 2})
+    context = pki.context(version)
+    _, session = visit(port, context)
+    pid = proxy.pid
+    for turn in range(2):
+        os.kill(pid, signal.SIGUSR2)
+        new = successor(proxy, pid)
+        until(lambda pid=pid: gone(pid), "the end of the old one", 30)
+        resumed, session = visit(port, context, session)
+        assert resumed, f"upgrade {turn}"
+        pid = new
+        started_with = Path(f"/proc/{pid}/environ").read_bytes()
+        (variable,) = [one for one in started_with.split(b"\0") if one.startswith(b"SKYSTITCH_UPGRADE=")]
+        assert set(variable.partition(b"=")[2]) <= set(b"0123456789:,;"), "numbers of descriptors alone"
+    assert "cannot be taken over" not in proxy.log()
+    end(pid)
 
 
 @BOTH

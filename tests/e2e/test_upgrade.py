@@ -120,6 +120,36 @@ def test_one_that_cannot_start_changes_nothing(stage: Stage) -> None:
     assert proxy.wait() == 0
 
 
+def test_pid_file(stage: Stage) -> None:
+    """It names who serves at any time; an executable that cannot start does not get into it."""
+    pid_file = stage.path("skystitch.pid")
+    proxy = Skystitch(stage, Origin(stage).address, config={"pid_file": str(pid_file)})
+    assert pid_file.read_text() == f"{proxy.pid}\n"
+    good = proxy.config_path.read_text()
+    proxy.config_path.write_text("{")
+    proxy.signal(signal.SIGUSR2)
+    until(lambda: "ended before it was ready" in proxy.log(), "the end of the new one")
+    assert pid_file.read_text() == f"{proxy.pid}\n"
+    proxy.config_path.write_text(good)
+    os.kill(int(pid_file.read_text()), signal.SIGUSR2)
+    new = successor(proxy, proxy.pid)
+    assert pid_file.read_text() == f"{new}\n"
+    assert proxy.wait() == 0
+    assert pid_file.read_text() == f"{new}\n", "the old one leaves it alone"
+    end(new)
+    assert not pid_file.exists()
+
+
+def test_pid_file_that_cannot_be_made(stage: Stage) -> None:
+    taken = stage.path("link")
+    taken.symlink_to(stage.path("elsewhere"))
+    for path in ("/no/such/folder/pid", str(taken)):
+        proxy = Skystitch(stage, "127.0.0.1:1", config={"pid_file": path}, start=False)
+        proxy.spawn()
+        assert proxy.wait() == 1
+        assert f"pid_file: {path}" in proxy.log()
+
+
 def test_with_a_reload_at_once(stage: Stage) -> None:
     """Both signals are carried out, one after the other."""
     proxy = Skystitch(stage, Origin(stage).address, config={"workers": 2})

@@ -27,13 +27,13 @@ static const struct mistake {
      "shop.yaml:1:1: repoter: unknown option; accepted: listen, upstreams, routes, agent, "
      "reporter, "
      "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
-     "user, group, workers, admin, log; did you mean "
+     "user, group, pid_file, workers, admin, log; did you mean "
      "reporter?\n"},
     {"\n\nservice: shop\n",
      "shop.yaml:3:1: service: unknown option; accepted: listen, upstreams, routes, agent, "
      "reporter, "
      "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
-     "user, group, workers, admin, log; did you mean "
+     "user, group, pid_file, workers, admin, log; did you mean "
      "agent.service?\n"},
     {"log: {colour: red}\n",
      "shop.yaml:1:7: log.colour: unknown option; accepted: level, access, format, access_buffer\n"},
@@ -56,7 +56,7 @@ static const struct mistake {
     {"- a\n",
      "shop.yaml:1:1: is no mapping; accepted: listen, upstreams, routes, agent, reporter, "
      "local, stitch, forwarded, limits, rate_limit, buffer, timeouts, error_pages, unknown_host, "
-     "user, group, workers, admin, log\n"},
+     "user, group, pid_file, workers, admin, log\n"},
     {"workers: [1]\n",
      "shop.yaml:1:10: workers: is a list; accepted: auto or a number, 1 to 1024\n"},
     {"workers: {a: 1}\n",

@@ -3,26 +3,46 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
+from typing import Any
 
 import pytest
 
 from expect import FLASK, check_log
-from harness import Collector, Gunicorn, Segment, Skystitch, Stage
+from harness import Collector, Gunicorn, Segment, Skystitch, Stage, until
+from harness.server import Server
+from load import Load
+from test_upgrade import end, gone, successor
 
-WORKERS = {
+WORKERS: dict[str, dict[str, Any]] = {
+    "sync": {"worker_class": "sync"},
     "gthread": {"worker_class": "gthread"},
     "gevent": {"worker_class": "gevent"},
+    "asyncio": {},
     "restarts": {"worker_class": "gthread", "workers": 2, "options": ["--max-requests", "3"]},
 }
+FASTAPI = 7014
+
+
+class Asyncio(Server):
+    """The same for FastAPI under uvicorn as there is for Flask under gunicorn."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage, "uvicorn", "servers_fastapi:app")
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
 
 
 class Site:
     def __init__(self, stage: Stage, **gunicorn) -> None:
         self.stage = stage
         self.collector = Collector(stage)
-        self.app = Gunicorn(stage, "flask_app:app", **gunicorn)
+        self.app = Gunicorn(stage, "flask_app:app", **gunicorn) if gunicorn else Asyncio(stage)
+        self.component = FLASK if gunicorn else FASTAPI
+        self.rule = "GET:/boom/<word>" if gunicorn else "GET:/boom/{word}"
         self.proxy = self.add_proxy("first")
 
     def add_proxy(self, name: str) -> Skystitch:
@@ -36,8 +56,11 @@ class Site:
     def check_stitched(self, proxy: Skystitch, word: str) -> None:
         segment = self.boom(proxy, word)
         assert segment.service == proxy.service
-        assert segment.entry.component == FLASK
-        assert segment.entry.operation == "GET:/boom/<word>"
+        self.check(segment, word)
+
+    def check(self, segment: Segment, word: str) -> None:
+        assert segment.entry.component == self.component
+        assert segment.entry.operation == self.rule
         check_log(segment.span(1), "ValueError")
         assert segment.span(1).logs[0].data["message"] == f"no such word: {word}"
 
@@ -53,6 +76,7 @@ class Site:
             connection = self.app.connection()
             connection.request("GET", "/boom/direct", headers=headers)
             response = connection.getresponse()
+            response.read()  # a sync worker waits for the connection's end
             assert response.status == 500
             more = response.headers["sw8-stitch"].split(";")[4]
             lost += int(more.partition("!")[2] or 0)
@@ -67,7 +91,10 @@ class Site:
             assert wrong not in log
 
 
-@pytest.fixture(params=["gthread", pytest.param("gevent", marks=pytest.mark.matrix)])
+MATRIX = ["sync", "gevent", "asyncio"]
+
+
+@pytest.fixture(params=["gthread", *(pytest.param(name, marks=pytest.mark.matrix) for name in MATRIX)])
 def site(stage: Stage, request: pytest.FixtureRequest) -> Site:
     return Site(stage, **WORKERS[request.param])
 
@@ -107,6 +134,32 @@ def test_stopped_for_a_while(site: Site) -> None:
         os.kill(site.proxy.pid, signal.SIGCONT)
     site.check_stitched(site.proxy, "after")
     site.check_stitched(site.proxy, "again")
+    site.check_quiet()
+
+
+def test_replaced_under_load(site: Site) -> None:
+    """By USR2, twice: each request is answered, and each segment is whole."""
+    load = Load(site.proxy.port, "/boom/load", clients=2)
+    pid = site.proxy.pid
+    for _ in range(2):
+        done = load.done
+        until(lambda done=done: load.done > done + 20, "load")
+        os.kill(pid, signal.SIGUSR2)
+        new = successor(site.proxy, pid)
+        until(lambda pid=pid: gone(pid), "the end of the old one", 30)
+        pid = new
+    done = load.done
+    until(lambda: load.done > done + 20, "load with the last one")
+    load.stop()
+    assert load.failures == []
+    assert set(load.statuses) == {500}
+    segments = site.collector.wait(load.done)
+    assert len(segments) == load.done
+    for segment in segments:
+        site.check(segment, "load")
+        assert not segment.size_limited
+    end(pid)
+    assert site.proxy.wait() == 0
     site.check_quiet()
 
 

@@ -51,6 +51,16 @@ async def boom() -> str:
     raise ValueError("boom")
 
 
+@app.get("/boom/{word}")
+async def boom_word(word: str) -> str:
+    raise ValueError(f"no such word: {word}")
+
+
+@app.get("/echo")
+async def echo(request: Request) -> dict[str, list[tuple[str, str]]]:
+    return {"headers": list(request.headers.items())}
+
+
 @app.get("/abort")
 async def aborted() -> str:
     raise HTTPException(403)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness import Exchange, Origin, Skystitch, Stage, free_port, until
+from load import Load
 from test_reload import reload, reloads
 
 UP = "skystitch_upstream_server_up"
@@ -30,7 +31,7 @@ def library(module_stage: Stage) -> Path:
 class Named:
     """A proxy whose one server is `app.test`; origins at 127.0.0.n have one port."""
 
-    def __init__(self, stage: Stage, library: Path, *hosts: int, **config: Any) -> None:
+    def __init__(self, stage: Stage, library: Path, *hosts: int, workers: int = 1, **config: Any) -> None:
         self.stage, self.port = stage, free_port()
         self.origins: dict[int, Origin] = {}
         self.names = stage.path("names")
@@ -41,7 +42,11 @@ class Named:
         self.proxy = Skystitch(
             stage,
             [],
-            config={"upstreams": {"app": upstream}, "log": {"access": str(self.log), "format": "json"}},
+            config={
+                "upstreams": {"app": upstream},
+                "log": {"access": str(self.log), "format": "json"},
+                "workers": workers,
+            },
             env=environment,
             start=False,
         )
@@ -125,6 +130,23 @@ def test_the_list_follows_the_name_service(stage: Stage, library: Path) -> None:
     named.say(4, 2)
     named.follows(4, 2)
     assert named.ask(8) == {4: 4, 2: 4}
+
+
+def test_under_load(stage: Stage, library: Path) -> None:
+    """Servers come and go by the name service; no request fails."""
+    named = Named(stage, library, 2, workers=2)
+    named.serve(2, 3, 4)
+    load = Load(named.proxy.port)
+    until(lambda: load.done > 100, "load")
+    for turn in range(12):
+        hosts = [(2, 3), (3, 4), (4,), (4, 2, 3)][turn % 4]
+        named.say(*hosts)
+        named.follows(*hosts)
+    load.stop()
+    assert load.failures == []
+    assert load.refused == 0
+    assert set(load.statuses) == {200}
+    assert all(origin.exchanges for origin in named.origins.values())
 
 
 def test_a_name_that_comes_later(stage: Stage, library: Path) -> None:

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "tests/fuzz/corpus.h"
+
 #define OWN "for=127.0.0.1;host=\"a:80\";proto=http"
 
 static struct sky_text text(const char *chars)
@@ -72,11 +74,18 @@ static void it_fits_wherever_a_list_ends(void **state)
     }
 }
 
+static void the_corpus(void **state)
+{
+    (void)state;
+    assert_true(sky_corpus_run("forwarded") >= 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_list_becomes_elements),
         cmocka_unit_test(it_fits_wherever_a_list_ends),
+        cmocka_unit_test(the_corpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,9 +31,13 @@ def visit(
         return bool(client.sock.session_reused), client.sock.session
 
 
-def reload(proxy: Skystitch, **sections: Any) -> None:
+def rewrite(proxy: Skystitch, **sections: Any) -> None:
     config = json.loads(proxy.config_path.read_text())
     proxy.config_path.write_text(json.dumps({**config, **sections}))
+
+
+def reload(proxy: Skystitch, **sections: Any) -> None:
+    rewrite(proxy, **sections)
     before = proxy.metric("skystitch_reloads_total", result="done")
     proxy.signal(signal.SIGHUP)
     until(lambda: proxy.metric("skystitch_reloads_total", result="done") == before + 1, "a reload")
@@ -125,7 +129,10 @@ def test_no_session_gets_past_client_certificates(stage: Stage, version: ssl.TLS
 
 
 @BOTH
-def test_no_session_gets_past_client_certificates_of_a_reload(stage: Stage, version: ssl.TLSVersion) -> None:
+@pytest.mark.parametrize("upgraded", [False, True], ids=["reload", "upgrade"])
+def test_no_session_gets_past_later_client_certificates(
+    stage: Stage, version: ssl.TLSVersion, upgraded: bool
+) -> None:
     pki, port = Pki(stage.directory), free_port()
     tls: dict[str, Any] = pki.sign("localhost", "DNS:localhost").config()
     listen = [{"address": f"127.0.0.1:{port}", "tls": tls}]
@@ -133,9 +140,17 @@ def test_no_session_gets_past_client_certificates_of_a_reload(stage: Stage, vers
     context = pki.context(version)
     _, session = visit(port, context)
     listen[0]["tls"] = {**tls, "client_ca": str(pki.authority.certificate)}
-    reload(proxy, listen=listen)
+    if upgraded:
+        rewrite(proxy, listen=listen)
+        proxy.signal(signal.SIGUSR2)
+        new = successor(proxy, proxy.pid)
+        assert proxy.wait() == 0
+    else:
+        reload(proxy, listen=listen)
     assert refused(port, context, session)
     assert not visit(port, pki.context(version, pki.sign("client")))[0]
+    if upgraded:
+        end(new)
 
 
 def ocsp_answer(pki: Pki, pair: Pair, status: str, name: str) -> Path:

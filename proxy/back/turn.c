@@ -145,13 +145,13 @@ static void on_wake(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messag
         sky_roster_wake(roster, upstream->worker);
 }
 
-/* Raises the number of those that wait, unless queue.max do. *first: nobody did before. */
-static bool enter_queue(struct sky_roster *roster, bool *first)
+/* Raises the number of those that wait, unless `max` do. *first: nobody did before. */
+static bool enter_queue(struct sky_roster *roster, uint32_t max, bool *first)
 {
     uint32_t waiting = roster->waiting;
 
     do
-        if (waiting >= roster->config->queue.max)
+        if (waiting >= max)
             return false;
     while (!atomic_compare_exchange_weak(&roster->waiting, &waiting, waiting + 1));
     *first = waiting == 0;
@@ -161,7 +161,10 @@ static bool enter_queue(struct sky_roster *roster, bool *first)
 static bool wait_for_place(struct sky_turn *turn, struct sky_upstream *upstream,
                            sky_turn_done_fn *done, bool *first)
 {
-    if (!enter_queue(upstream->roster, first))
+    /* no queue of that number is meant for the moment until a name is known */
+    uint32_t max = awaits_names(upstream) ? UINT32_MAX : upstream->config->queue.max;
+
+    if (!enter_queue(upstream->roster, max, first))
         return false;
     upstream->roster->workers[upstream->worker].waiting++;
     sky_count(upstream->counters, SKY_COUNT_upstream_queued);

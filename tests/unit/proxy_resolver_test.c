@@ -79,7 +79,6 @@ static void begin(struct bench *bench, const char *hosts)
     bench->fixture.upstream_config.resolve_ms = 20;
     bench->fixture.upstream_config.max_fails = 1;
     bench->fixture.upstream_config.fail_timeout_ms = 60000;
-    bench->fixture.upstream_config.queue.max = 10;
     bench->fixture.upstream->patience.timeout = 10000;
     bench->fleet = (struct sky_fleet){.rosters = &bench->fixture.roster, .count = 1};
     bench->resolver =
@@ -235,6 +234,7 @@ static void each_address_is_a_server(void **state)
     expect_turns(&bench, "3333");
     sky_health_answered(bench.fixture.upstream->servers[0]);
     /* max_connections are each one's own */
+    bench.fixture.upstream_config.queue.max = 1;
     bench.fixture.server_config.max_connections = 1;
     bench.fixture.roster->limited = true;
     assert_int_equal(sky_turn_take(&requests[0].turn, bench.fixture.upstream, on_done),

@@ -2,6 +2,8 @@
 #include "proxy/tenure.h"
 
 #include "proxy/back/upstream.h"
+#include "proxy/route/folder.h"
+#include "proxy/route/route_rules.h"
 #include "proxy/worker.h"
 
 /* Pointers of the upstream lead into the configuration that it was made from. */
@@ -46,6 +48,17 @@ static void inherit(const struct sky_tenure *tenure, const struct sky_tenure *fo
     }
 }
 
+static struct sky_folder *make_folders(const struct sky_config *config)
+{
+    struct sky_folder *folders = h2o_mem_alloc(config->route_count * sizeof(*folders));
+
+    for (size_t i = 0; i < config->route_count; ++i) {
+        const struct sky_route_rules *rules = config->routes[i].rules;
+        sky_folder_init(&folders[i], rules != NULL ? rules->files.folder : NULL);
+    }
+    return folders;
+}
+
 struct sky_tenure *sky_tenure_new(struct sky_worker *worker, struct sky_generation *generation,
                                   const struct sky_tenure *former)
 {
@@ -56,6 +69,7 @@ struct sky_tenure *sky_tenure_new(struct sky_worker *worker, struct sky_generati
                                   .config = generation->config,
                                   .upstreams = h2o_mem_alloc(count * sizeof(*tenure->upstreams)),
                                   .shares = h2o_mem_alloc(count * sizeof(*tenure->shares)),
+                                  .folders = make_folders(generation->config),
                                   .users = 1,
                                   .ended = &worker->ended_tenures};
     for (size_t i = 0; i < count; ++i) {
@@ -96,6 +110,9 @@ void sky_tenure_bury(struct sky_tenure **ended)
         *ended = tenure->next;
         for (size_t i = 0; i < tenure->config->upstream_count; ++i)
             give_up(tenure->shares[i]);
+        for (size_t i = 0; i < tenure->config->route_count; ++i)
+            sky_folder_fini(&tenure->folders[i]);
+        free(tenure->folders);
         free(tenure->shares);
         free(tenure->upstreams);
         sky_generation_release(tenure->generation);

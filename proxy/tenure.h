@@ -12,6 +12,7 @@
 
 #include "proxy/generation.h"
 
+struct sky_folder;
 struct sky_upstream;
 struct sky_worker;
 struct sky_tenure_upstream;
@@ -20,6 +21,7 @@ struct sky_tenure {
     struct sky_generation *generation; /* one use of it */
     const struct sky_config *config;   /* the generation's */
     struct sky_upstream **upstreams;   /* one per config->upstreams */
+    struct sky_folder *folders;        /* one per config->routes; of those with files */
 
     /* tenure.c */
     struct sky_tenure_upstream **shares; /* of the same upstreams */

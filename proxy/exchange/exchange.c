@@ -210,8 +210,10 @@ static struct sky_exchange *create(h2o_req_t *req, const struct sky_route_config
 static bool serve_file(struct sky_exchange *exchange)
 {
     const struct sky_route_config *route = exchange->route;
+    const struct sky_tenure *tenure = exchange->tenure;
+    struct sky_folder *folder = &tenure->folders[route - tenure->config->routes];
     struct sky_file file;
-    enum sky_failure failure = sky_file_look(route, exchange->req, &file);
+    enum sky_failure failure = sky_file_look(route, folder, exchange->req, &file);
 
     if (failure == SKY_FAILURE_NONE) {
         sky_count(&exchange->worker->counters, SKY_COUNT_static_answers);

@@ -108,8 +108,9 @@ static void prefer_compressed(int folder, char *name, struct sky_text accept_enc
     }
 }
 
-enum sky_file_result sky_file_find(const char *folder, struct sky_text path, const char *index,
-                                   struct sky_text accept_encoding, struct sky_file *file)
+enum sky_file_result sky_file_find(struct sky_folder *folder, struct sky_text path,
+                                   const char *index, struct sky_text accept_encoding,
+                                   struct sky_file *file)
 {
     char name[PATH_MAX];
 
@@ -118,21 +119,16 @@ enum sky_file_result sky_file_find(const char *folder, struct sky_text path, con
         errno = ENOENT;
         return SKY_FILE_MISSING;
     }
-    int folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int folder_fd = sky_folder_open(folder);
     if (folder_fd == -1)
         return SKY_FILE_BROKEN;
     size_t len = strlen(name);
-    enum sky_file_result result;
     if (len == 0 || name[len - 1] == '/') { /* a directory, and no index is wanted */
         errno = ENOENT;
-        result = SKY_FILE_MISSING;
-    } else {
-        result = open_plain(folder_fd, name, file);
+        return SKY_FILE_MISSING;
     }
+    enum sky_file_result result = open_plain(folder_fd, name, file);
     if (result == SKY_FILE_FOUND && accept_encoding.len != 0)
         prefer_compressed(folder_fd, name, accept_encoding, file);
-    int error = errno;
-    close(folder_fd);
-    errno = error;
     return result;
 }

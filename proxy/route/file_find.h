@@ -3,8 +3,7 @@
  *
  * No way leads out of the folder: the kernel resolves the path beneath it (openat2, Linux 5.6).
  * Symbolic links are followed as long as they are relative and stay inside. Names that begin with a
- * dot are not there, nor is what is no regular file. The folder is looked up anew each time, so a
- * deployment may replace it. */
+ * dot are not there, nor is what is no regular file. */
 #ifndef SKY_PROXY_ROUTE_FILE_FIND_H
 #define SKY_PROXY_ROUTE_FILE_FIND_H
 
@@ -12,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "propagation/text.h"
+#include "proxy/route/folder.h"
 
 enum sky_file_result {
     SKY_FILE_FOUND,
@@ -29,7 +29,8 @@ struct sky_file {
 /* sky_file_find: opens the file. path is relative, decoded and without dot segments, may be empty
  * and may end in /, which stands for the index there (NULL: none). Among name.br and name.gz beside
  * the file, the first that accept_encoding takes is opened in its place. */
-enum sky_file_result sky_file_find(const char *folder, struct sky_text path, const char *index,
-                                   struct sky_text accept_encoding, struct sky_file *file);
+enum sky_file_result sky_file_find(struct sky_folder *folder, struct sky_text path,
+                                   const char *index, struct sky_text accept_encoding,
+                                   struct sky_file *file);
 
 #endif

@@ -227,8 +227,9 @@ static void answer(struct sending *sending, h2o_req_t *req, bool head)
     }
     sending->part =
         (struct sky_answer_file){.fd = sending->file.fd, .at = part.first, .left = part.length};
-    snprintf(sending->range, RANGE_BYTES, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, part.first,
-             part.first + part.length - 1, state.size);
+    if (verdict == SKY_FILE_PART)
+        snprintf(sending->range, RANGE_BYTES, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, part.first,
+                 part.first + part.length - 1, state.size);
     send_content(sending, req, head, verdict == SKY_FILE_WHOLE);
 }
 
@@ -271,8 +272,8 @@ static void log_error(struct sky_log_limit *limit, const struct sky_route_rules 
                     req->path.base, strerror(errno));
 }
 
-enum sky_failure sky_file_look(const struct sky_route_config *route, const h2o_req_t *req,
-                               struct sky_file *file)
+enum sky_failure sky_file_look(const struct sky_route_config *route, struct sky_folder *folder,
+                               const h2o_req_t *req, struct sky_file *file)
 {
     const struct sky_route_rules *rules = route->rules;
     size_t prefix = strlen(route->path);
@@ -281,8 +282,8 @@ enum sky_failure sky_file_look(const struct sky_route_config *route, const h2o_r
 
     if (!is_head(req) && !h2o_memis(req->method.base, req->method.len, H2O_STRLIT("GET")))
         return SKY_FAILURE_FILE_METHOD;
-    switch (sky_file_find(rules->files.folder, path, rules->files.index,
-                          wish(req, H2O_TOKEN_ACCEPT_ENCODING), file)) {
+    switch (sky_file_find(folder, path, rules->files.index, wish(req, H2O_TOKEN_ACCEPT_ENCODING),
+                          file)) {
     case SKY_FILE_FOUND:
         return SKY_FAILURE_NONE;
     case SKY_FILE_DIRECTORY:

@@ -17,8 +17,8 @@ void sky_file_prepare(h2o_mimemap_t *types);
 /* sky_file_look: looks up what the request's path names in the route's folder. SKY_FAILURE_NONE
  * when there is something to answer with: *file is to be handed to sky_file_answer. Else NO_FILE,
  * FILE_METHOD or FILE_BROKEN, of which the last was logged. */
-enum sky_failure sky_file_look(const struct sky_route_config *route, const h2o_req_t *req,
-                               struct sky_file *file);
+enum sky_failure sky_file_look(const struct sky_route_config *route, struct sky_folder *folder,
+                               const h2o_req_t *req, struct sky_file *file);
 
 /* sky_file_answer: sends the file, or the way to the directory. Sets *cut, which lives as long as
  * the request, if the file ends early. As with h2o_send, the request may be gone when it returns.

@@ -13,7 +13,8 @@
 
 #include <cmocka.h>
 
-static char root[64], folder[96];
+static char root[64], path_of_folder[96];
+static struct sky_folder folder;
 
 static void put(const char *name, const char *text)
 {
@@ -45,7 +46,8 @@ static int set_up(void **state)
     (void)state;
     strcpy(root, "/tmp/skystitch-files-XXXXXX");
     assert_non_null(mkdtemp(root));
-    snprintf(folder, sizeof(folder), "%s/static", root);
+    snprintf(path_of_folder, sizeof(path_of_folder), "%s/static", root);
+    sky_folder_init(&folder, path_of_folder);
     put("secret", "secret");
     make_directory("static");
     make_directory("static/docs");
@@ -72,6 +74,7 @@ static int tear_down(void **state)
 {
     char command[128];
     (void)state;
+    sky_folder_fini(&folder);
     snprintf(command, sizeof(command), "rm -rf '%s'", root);
     return system(command);
 }
@@ -81,7 +84,7 @@ static void expect(const char *path, const char *accept, const char *text, const
     struct sky_file file;
     char got[32] = "";
     assert_int_equal(
-        sky_file_find(folder, sky_text_of(path), "index.html", sky_text_of(accept), &file),
+        sky_file_find(&folder, sky_text_of(path), "index.html", sky_text_of(accept), &file),
         SKY_FILE_FOUND);
     assert_true(read(file.fd, got, sizeof(got) - 1) >= 0);
     close(file.fd);
@@ -116,7 +119,7 @@ static void expect_none(struct sky_text path, const char *index, enum sky_file_r
 {
     struct sky_file file;
     errno = 0;
-    assert_int_equal(sky_file_find(folder, path, index, SKY_TEXT("gzip, br"), &file), result);
+    assert_int_equal(sky_file_find(&folder, path, index, SKY_TEXT("gzip, br"), &file), result);
     assert_int_equal(result == SKY_FILE_DIRECTORY ? 0 : errno, error);
 }
 
@@ -145,20 +148,59 @@ static void nothing_else_is(void **state)
     for (size_t len = 200; len < 5000; len += 100) {
         memset(longest, 'a', len);
         struct sky_file file;
-        assert_int_equal(sky_file_find(folder, sky_text(longest, len), "index.html",
+        assert_int_equal(sky_file_find(&folder, sky_text(longest, len), "index.html",
                                        SKY_TEXT("gzip, br"), &file),
                          SKY_FILE_MISSING);
     }
     free(longest);
 }
 
-static void a_folder_that_is_not_there_is_broken(void **state)
+static void expect_broken(void)
 {
     struct sky_file file;
-    (void)state;
-    assert_int_equal(sky_file_find("/nonexistent", SKY_TEXT("a"), NULL, SKY_TEXT(""), &file),
+    assert_int_equal(sky_file_find(&folder, SKY_TEXT("a.css"), NULL, SKY_TEXT(""), &file),
                      SKY_FILE_BROKEN);
     assert_int_equal(errno, ENOENT);
+    assert_int_equal(folder.fd, -1);
+}
+
+static void rename_to(const char *from, const char *to)
+{
+    char old[128], new[128];
+    snprintf(old, sizeof(old), "%s/%s", root, from);
+    snprintf(new, sizeof(new), "%s/%s", root, to);
+    assert_int_equal(rename(old, new), 0);
+}
+
+/* Not a byte of the old one is served once the new one has its name. */
+static void a_folder_is_replaced(void **state)
+{
+    (void)state;
+    expect("b.css", "", "b", "");
+    int kept = folder.fd;
+    expect("b.css", "", "b", "");
+    assert_int_equal(folder.fd, kept);
+    rename_to("static", "old");
+    expect_broken();
+    make_directory("static");
+    put("static/b.css", "new");
+    expect("b.css", "", "new", "");
+    rename_to("static", "newer");
+    link_to("old", "static");
+    expect("b.css", "", "b", "");
+    link_to("newer", "next");
+    rename_to("next", "static");
+    expect("b.css", "", "new", "");
+}
+
+static void a_folder_that_is_not_there_is_broken(void **state)
+{
+    (void)state;
+    rename_to("static", "away");
+    expect_broken();
+    expect_broken();
+    rename_to("away", "static");
+    expect("b.css", "", "b", "");
 }
 
 static int open_count(void)
@@ -171,10 +213,12 @@ static int open_count(void)
 
 static void no_descriptor_is_left(void **state)
 {
+    sky_folder_fini(&folder);
     int before = open_count();
     files_are_found(state);
     the_compressed_form_is_preferred(state);
     nothing_else_is(state);
+    sky_folder_fini(&folder);
     assert_int_equal(open_count(), before);
 }
 
@@ -186,6 +230,7 @@ int main(void)
         cmocka_unit_test(nothing_else_is),
         cmocka_unit_test(a_folder_that_is_not_there_is_broken),
         cmocka_unit_test(no_descriptor_is_left),
+        cmocka_unit_test(a_folder_is_replaced),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

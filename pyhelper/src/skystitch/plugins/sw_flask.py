@@ -23,6 +23,8 @@ from skystitch.stream import Stream
 
 COMPONENT = 7001
 _ANSWERED = object()
+# A method of an imported name is looked up anew by each call, and not from the interpreter's cache.
+_get_scope = current.get
 
 _patches = Patches()
 _routes = RouteCache(COMPONENT, str)
@@ -57,9 +59,7 @@ def _find_route(environ: Environ, status: str) -> wire.Route:
     context = _request_contexts.get(None)
     if context is None:
         return _routes.without_rule(status, environ)
-    request = context.request
-    environ = request.environ
-    rule = request.url_rule
+    rule = context.request.url_rule
     if rule is None:
         return _routes.without_rule(status, environ)
     try:
@@ -80,7 +80,10 @@ def _learn_route(app: Any, rule: Any, environ: Environ) -> wire.Route:
     except TypeError:  # a view that cannot be hashed
         route = _routes.make(key)
     if not script_name and method in wire.METHODS:
-        vars(rule).setdefault("skystitch", {})[method] = route
+        if not hasattr(rule, "skystitch"):
+            # Not by vars(): each look-up of an attribute is slower once an object has a dict.
+            rule.skystitch = {}
+        rule.skystitch[method] = route
     return route
 
 
@@ -165,33 +168,43 @@ def _find_contexts(flask_globals: Any) -> Any:
 
 def _wrap_wsgi_app(original: WsgiApp) -> WsgiApp:
     def wsgi_app(app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        field = environ.get(FIELD)
-        outer = current.get()
-        if field is None or environ.get(MARK) is not None or isinstance(outer, Recording):
+        outer = _get_scope()
+        if (
+            FIELD not in environ
+            or (MARK in environ and environ[MARK] is not None)
+            or (outer is not None and isinstance(outer, Recording))
+        ):
             try:
                 return original(app, environ, start_response)
             except BaseException as error:
                 errors.forget_own_frame(error)
                 raise
         # What a recording is made from, and the recording if there is one.
-        mark = environ[MARK] = [start_response, field, perf_counter_ns(), None]
+        mark = environ[MARK] = [start_response, environ[FIELD], perf_counter_ns(), None]
         try:
             body = original(app, environ, start_response)
         except BaseException as error:
             _fail(app, environ, error)
+            _leave(environ, outer)
             errors.forget_own_frame(error)
             raise
-        finally:
-            environ[MARK] = None  # a recording and its environ refer to each other
-            # asgiref, for asynchronous views, brings the scope of their thread back to this one.
-            if current.get() is not outer:
-                current.set(outer)
         recording = mark[3]
+        if recording is _ANSWERED:  # so nothing was recorded, and no scope entered
+            environ[MARK] = None
+            return body
+        _leave(environ, outer)
         if type(recording) is FlaskRecording and recording.streams:
             return Stream(body, recording)
         return body
 
     return wsgi_app
+
+
+def _leave(environ: Environ, outer: Scope | None) -> None:
+    environ[MARK] = None  # a recording and its environ refer to each other
+    # asgiref, for asynchronous views, brings the scope of their thread back to this one.
+    if current.get() is not outer:
+        current.set(outer)
 
 
 def _fail(app: Any, environ: Environ, error: BaseException) -> None:

@@ -161,11 +161,15 @@ def test_defective_request_field(field: str, client: Client) -> None:
         assert wire.parse_request(whole[:end]) is None
 
 
+def exit_sw8(received: wire.Sw8, operation: str) -> str:
+    return wire.exit_sw8(wire.exit_sw8_parts(received, operation), 7, "stock:8080")
+
+
 def test_sw8() -> None:
     received = wire.parse_sw8(sw8())
     assert received is not None
     assert received.segment == SEGMENT
-    made = wire.exit_sw8(received, 7, "GET:/users/<int:id>", "stock:8080").split("-")
+    made = exit_sw8(received, "GET:/users/<int:id>").split("-")
     came = sw8().split("-")
     assert made == [
         "1",
@@ -178,9 +182,9 @@ def test_sw8() -> None:
         b64("stock:8080"),
     ]
     # No route known: the operation goes on as received.
-    assert wire.exit_sw8(received, 7, "", "stock:8080").split("-")[6] == b64("GET:/raw")
+    assert exit_sw8(received, "").split("-")[6] == b64("GET:/raw")
     # SkyWalking's columns end at 150 characters.
-    long = wire.exit_sw8(received, 7, "x" * 200, "stock:8080").split("-")[6]
+    long = exit_sw8(received, "x" * 200).split("-")[6]
     assert long == b64("x" * 150)
 
 
@@ -332,5 +336,5 @@ def test_what_is_remembered_of_spans_is_bounded() -> None:
         span = {**made, "operation": text, "begin": 1, "duration": 2, "tags": [[text, ""]]}
         wire.messages({"v": 1}, [span])
         wire._encoded(text)
-    kept = (wire._known_kinds, wire._known_keys, wire._known_base64)
+    kept = (wire._known_kinds, wire._keys, wire._known_base64)
     assert max(map(len, kept)) <= 512

@@ -76,6 +76,7 @@ class Recording(Recorder):
     _tags: list[list[str]] | None = None
     _logs: list[dict[str, Any]] | None = None
     _ignored = False
+    _outgoing: tuple[wire.Route, tuple[str, str], bool] | None = None
 
     def __init__(
         self, environ: Environ, start_response: Callable[..., Any], field: str, clock: int
@@ -160,34 +161,47 @@ class Recording(Recorder):
     def ignore(self) -> None:
         if self._is_open():
             self._ignored = True
+            self._outgoing = None
 
     def now(self) -> int:
-        return self._began() + (perf_counter_ns() - self._clock) // 1000
+        begin = self._begin
+        if begin is None:
+            begin = self._began()
+        return begin + (perf_counter_ns() - self._clock) // 1000
 
     def new_span(self) -> int:
-        request = self._read_field()
-        if request is None or not request.sampled or self._find_way() == _NO_WAY:
+        # What allows the first span allows the others, until the answer.
+        if (self._spans is None or self._ignored or self.answered) and not self._takes_spans():
             return ENTRY_SPAN
-        if self._ignored:
-            return ENTRY_SPAN
-        if self._is_over():
-            outbox.count_lost()
-            return ENTRY_SPAN
-        if self._spans is None:
-            self._noted = True
-            self._spans = []
-            self._ids = itertools.count(APP_SPAN + 1)
         span = next(self._ids)
         if span > _MAX_SPANS:
             outbox.count_lost()
             return ENTRY_SPAN
         return span
 
+    def _takes_spans(self) -> bool:
+        request = self._read_field()
+        if request is None or not request.sampled or self._find_way() == _NO_WAY or self._ignored:
+            return False
+        if self._is_over():
+            outbox.count_lost()
+            return False
+        if self._spans is None:
+            self._noted = True
+            self._spans = []
+            self._ids = itertools.count(APP_SPAN + 1)
+            # Each span asks for these: an object's own values are found faster than its class's.
+            self._closed, self.answered = self._closed, self.answered
+            self._ignored, self._route = self._ignored, self._route
+            self._correlation = self._correlation
+        return True
+
     def add_span(self, span: wire.Span) -> None:
-        if self._spans is None or self._is_over():
+        spans = self._spans
+        if spans is None or self._closed or (self.answered and not self.streams):
             outbox.count_lost()
         else:
-            self._spans.append(span)
+            spans.append(span)
 
     def operation(self) -> str:
         """The operation as far as it is known, for the sw8 of outgoing calls."""
@@ -210,16 +224,34 @@ class Recording(Recorder):
         return self.trace_id(), sw8.segment, span, self.operation()
 
     def propagated(self, span: int, peer: str) -> dict[str, str]:
+        route = self._route or self.route("")
+        prepared = self._outgoing
+        if prepared is None or prepared[0] is not route:
+            prepared = self._prepare_outgoing(route)
+            if prepared is None:
+                return {}
+        _, parts, is_plain = prepared
+        headers = {"sw8": wire.exit_sw8(parts, span, peer)}
+        if not is_plain or self._correlation is not None:
+            if self.environ.get("HTTP_SW8_X", "").partition("-")[0] == "1":
+                headers["sw8-x"] = "1"  # no metrics are made of the whole trace
+            self._add_correlation(headers)
+        return headers
+
+    def _prepare_outgoing(
+        self, route: wire.Route
+    ) -> tuple[wire.Route, tuple[str, str], bool] | None:
+        """What all calls take along that are made under this route: the parts of their sw8, and
+        whether there is nothing else."""
         sw8 = self.sw8()
         if sw8 is None:
-            return {}
+            return None
         if self._ignored:
             sw8 = sw8._replace(sample="0")
-        headers = {"sw8": wire.exit_sw8(sw8, span, self.operation(), peer)}
-        if self.environ.get("HTTP_SW8_X", "").partition("-")[0] == "1":
-            headers["sw8-x"] = "1"  # no metrics are made of the whole trace
-        self._add_correlation(headers)
-        return headers
+        is_plain = "HTTP_SW8_X" not in self.environ and not self._received_correlation()
+        parts = wire.exit_sw8_parts(sw8, route.operation)
+        self._outgoing = route, parts, is_plain
+        return self._outgoing
 
     def _received_correlation(self) -> str:
         return str(self.environ.get("HTTP_SW8_CORRELATION", ""))

@@ -40,6 +40,7 @@ Describe = Callable[..., "Target | None"]
 Wrapper = Callable[[Any], Any]
 
 _MAX_NAME = 256
+_enter_scope = current.set  # found at once: a method of an imported name is not
 
 
 class Call(OpenSpan):
@@ -57,7 +58,7 @@ class Call(OpenSpan):
         self._recorder = recorder
         self._span = span
         self._above = above
-        self._reset = current.set(self) if is_current else None
+        self._reset = _enter_scope(self) if is_current else None
 
     def below(self) -> tuple[Recorder, int] | None:
         # A thread or task that the library has begun meanwhile keeps this scope.
@@ -69,12 +70,19 @@ class Call(OpenSpan):
         return self._recorder.propagated(span, peer)
 
 
-def new_span(recorder: Recorder, parent: int, target: Target) -> wire.Span | None:
-    """None when the span would not be reported."""
+def new_span(
+    recorder: Recorder,
+    parent: int,
+    component: int,
+    layer: str,
+    operation: str,
+    peer: str,
+    tags: list[list[str]],
+) -> wire.Span | None:
+    """What follows parent is a Target's. None when the span would not be reported."""
     span = recorder.new_span()
     if span == ENTRY_SPAN:
         return None
-    component, layer, operation, peer, tags = target
     return {
         "id": span,
         "parent": parent,
@@ -111,7 +119,7 @@ def _start(
         target = describe(*args, **kwargs)
         if target is None:
             return None
-        span = new_span(recorder, parent, target)
+        span = new_span(recorder, parent, *target)
         if span is None and not carries:
             return None
         return Call(above, recorder, span, is_current=is_current)

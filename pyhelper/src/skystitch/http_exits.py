@@ -13,13 +13,16 @@ from skystitch.spans import place
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _MAX_PORT = 65535
-# Scheme, host, port and path of a URL (RFC 3986, 3); what stands before an @ is left out.
-_URL = re.compile(
-    r"(https?)://(?:[^/?#\\]*@)?(\[[0-9a-f:.]+\]|[^/?#:@\[\]\\\s]+)(?::([0-9]*))?((?:/[^?#]*)?)(?:[?#]|$)",
-    re.IGNORECASE,
+# Scheme, host and port of a URL (RFC 3986, 3); what stands before an @ is left out.
+_ORIGIN = re.compile(
+    r"(https?)://(?:[^/?#\\]*@)?(\[[0-9a-f:.]+\]|[^/?#:@\[\]\\\s]+)(?::([0-9]*))?", re.IGNORECASE
 )
+_LONGEST_SCHEME = len("https://")
+_MAX_ORIGINS = 512
+_MAX_ORIGIN = 300
 _CLIENT_ERROR = 400
 _MAX_URL = 2048
+_enter_scope = current.set  # found at once: a method of an imported name is not
 #: What calls of ours carry. An app that hands all headers of its request on must not hand on those
 #: of its own request, least of all the proxy's word to it.
 PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch", "sw8-x"))
@@ -43,7 +46,7 @@ class HttpCall(exits.Call):
         self._above = above
         #: What goes into a copy of the caller's headers.
         self.headers = recorder.propagated(ENTRY_SPAN if span is None else span["id"], peer)
-        self._reset = current.set(self) if is_current else None
+        self._reset = _enter_scope(self) if is_current else None
 
     def answered(self, status: object) -> None:
         """The call was answered by this status; anything but a number is none."""
@@ -55,33 +58,41 @@ class HttpCall(exits.Call):
         self.end(failed=status >= _CLIENT_ERROR)
 
 
-class Target:
-    """Where a call goes."""
+# Those called before, as peer and as shown: an app calls few, again and again.
+_origins: dict[str, tuple[str, str]] = {}
 
-    __slots__ = ("method", "path", "peer", "url")
 
-    def __init__(self, method: str, url: str) -> None:
-        """Raises ValueError for what is no http URL with a host."""
-        match = _URL.match(url)
-        if match is None:
-            raise ValueError(url)
-        scheme, host, port, path = match.groups()
-        if port:
-            if int(port) > _MAX_PORT:
-                raise ValueError(url)
-            shown = f"{host}:{port}"
-        else:
-            port = _DEFAULT_PORTS[scheme.lower()]
-            shown = host
-        self.method = method
-        self.peer = f"{host.lower()}:{port}"
-        self.path = path or "/"
-        # As called, but without what may be secret.
-        self.url = f"{scheme}://{shown}{path}"
+def target(url: str) -> tuple[str, str, str]:
+    """Where a call goes: the path, the peer, and the URL as it is shown, which is as called but
+    without what may be secret. Raises ValueError for what is no http URL with a host."""
+    if "?" in url:
+        url = url.partition("?")[0]
+    if "#" in url:
+        url = url.partition("#")[0]
+    end = url.find("/", _LONGEST_SCHEME)
+    origin, path = (url, "") if end < 0 else (url[:end], url[end:])
+    peer, shown = _origins.get(origin) or _learn_origin(origin)
+    return path or "/", peer, f"{shown}{path}"
 
-    def described(self, component: int) -> exits.Target:
-        tags = [["http.method", self.method], ["http.url", self.url[:_MAX_URL]]]
-        return exits.Target(component, "http", self.path, self.peer, tags)
+
+def _learn_origin(origin: str) -> tuple[str, str]:
+    match = _ORIGIN.fullmatch(origin)
+    if match is None:
+        raise ValueError(origin)
+    scheme, host, port = match.groups()
+    if port:
+        if int(port) > _MAX_PORT:
+            raise ValueError(origin)
+        shown = f"{scheme}://{host}:{port}"
+    else:
+        port = _DEFAULT_PORTS[scheme.lower()]
+        shown = f"{scheme}://{host}"
+    known = f"{host.lower()}:{port}", shown
+    if "@" not in origin and len(origin) <= _MAX_ORIGIN:
+        if len(_origins) >= _MAX_ORIGINS:
+            _origins.clear()
+        _origins[origin] = known
+    return known
 
 
 def begin(
@@ -94,12 +105,16 @@ def begin(
         if found is None:
             return None
         above, recorder, parent = found
-        method = method.decode() if isinstance(method, bytes) else str(method)
-        if method.upper() in exits.Ignored.http_methods:
+        if type(method) is not str:
+            method = method.decode() if isinstance(method, bytes) else str(method)
+        if exits.Ignored.http_methods and method.upper() in exits.Ignored.http_methods:
             return None
-        target = Target(method, url.decode() if isinstance(url, bytes) else str(url))
-        span = exits.new_span(recorder, parent, target.described(component))
-        return HttpCall(above, recorder, span, target.peer, is_current)
+        if type(url) is not str:
+            url = url.decode() if isinstance(url, bytes) else str(url)
+        path, peer, shown = target(url)
+        tags = [["http.method", method], ["http.url", shown[:_MAX_URL]]]
+        span = exits.new_span(recorder, parent, component, "http", path, peer, tags)
+        return HttpCall(above, recorder, span, peer, is_current)
     except ValueError:
         return None
     except Exception:

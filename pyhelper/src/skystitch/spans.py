@@ -9,6 +9,7 @@ from typing import Any
 from skystitch import errors, log, own, wire
 from skystitch.scope import ENTRY_SPAN, Recorder, Scope, current, find_scope
 
+_leave_scope = current.reset  # found at once: a method of an imported name is not
 _MAX_TAGS = 60
 _MAX_LOGS = 30
 _MAX_TEXT = 4096
@@ -35,7 +36,7 @@ class OpenSpan(Scope):
             return
         self._reset = None
         try:  # not suppress(), which costs more than all the rest
-            current.reset(reset)
+            _leave_scope(reset)
         except ValueError:  # closed by the garbage collector, in another context
             current.set(None)
 
@@ -64,7 +65,8 @@ class OpenSpan(Scope):
         """What the span stands for is over, or has failed by error. failed: without an exception.
         A second end() adds nothing."""
         try:
-            self.leave()
+            if self._reset is not None:
+                self.leave()
             span = self._span
             if span is None:
                 return

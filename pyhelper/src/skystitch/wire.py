@@ -105,14 +105,19 @@ def parse_sw8(value: str) -> Sw8 | None:
     return Sw8(sample, trace_id, segment_id, service, instance, endpoint, segment, value)
 
 
-def exit_sw8(received: Sw8, span: int, operation: str, peer: str) -> str:
-    """The sw8 of an outgoing call: ours, with the calling span, the operation of the request that
-    is being answered as far as it is known, and the address that is called."""
+def exit_sw8_parts(received: Sw8, operation: str) -> tuple[str, str]:
+    """What all outgoing calls of a request have in their sw8, before and after the calling span:
+    ours, with the operation of the request that is being answered as far as it is known."""
     endpoint = _encoded(operation[:_MAX_ENDPOINT]) if operation else received.endpoint
     return (
-        f"{received.sample}-{received.trace_id}-{received.segment_id}-{span}-{received.service}"
-        f"-{received.instance}-{endpoint}-{_encoded(peer[:_MAX_ADDRESS])}"
+        f"{received.sample}-{received.trace_id}-{received.segment_id}-",
+        f"-{received.service}-{received.instance}-{endpoint}-",
     )
+
+
+def exit_sw8(parts: tuple[str, str], span: int, peer: str) -> str:
+    """The sw8 of an outgoing call, with the address that is called."""
+    return f"{parts[0]}{span}{parts[1]}{_encoded(peer[:_MAX_ADDRESS])}"
 
 
 def new_sw8(sample: str, trace: str, segment: str, span: int, names: tuple[str, ...]) -> str:
@@ -293,7 +298,19 @@ def _fit(span: Span, room: int) -> tuple[str, bool]:
 
 # What spans have in common, written out: they are the greater part of what a call costs.
 _known_kinds: dict[tuple[str, str, int, str, str], str] = {}
-_known_keys: dict[str, str] = {}
+
+
+class _Keys(dict[str, str]):
+    """The keys of tags, as they are written."""
+
+    def __missing__(self, key: str) -> str:
+        if len(self) >= _MAX_KNOWN:
+            self.clear()
+        known = self[key] = _quote(key)
+        return known
+
+
+_keys = _Keys()
 
 
 def _whole(head: dict[str, Any], spans: list[Span]) -> bytes:
@@ -319,7 +336,7 @@ def _span_text(span: Span) -> str:
         common = _known_kinds.get(kind) or _kind(kind)
         tags = ""
         if "tags" in span:
-            tags = ",".join([f"[{_key(key)},{_quote(value)}]" for key, value in span["tags"]])
+            tags = ",".join([f"[{_keys[key]},{_quote(value)}]" for key, value in span["tags"]])
             tags = f',"tags":[{tags}]'
         error = ',"error":true' if span.get("error") else ""
         return (
@@ -340,15 +357,6 @@ def _kind(kind: tuple[str, str, int, str, str]) -> str:
         _known_kinds.clear()
     _known_kinds[kind] = made
     return made
-
-
-def _key(key: str) -> str:
-    known = _known_keys.get(key)
-    if known is None:
-        if len(_known_keys) >= _MAX_KNOWN:
-            _known_keys.clear()
-        known = _known_keys[key] = _quote(key)
-    return known
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

@@ -51,9 +51,10 @@ def _with_trace(request: Any, call: http_exits.HttpCall) -> Any:
     """A copy of the prepared request: the caller may send the same one again, or from another
     thread. PreparedRequest.copy() would lose a subclass."""
     try:
-        headers = _with_headers(request.headers, call.headers)
+        own = vars(request).copy()
+        own["headers"] = _with_headers(request.headers, call.headers)
         copied = object.__new__(type(request))
-        vars(copied).update(vars(request), headers=headers)
+        copied.__dict__ = own
         return copied
     except Exception:
         log.internal_error("sw_requests")
@@ -66,11 +67,12 @@ def _with_headers(headers: Any, added: dict[str, str]) -> Any:
     store = getattr(headers, "_store", None)  # name in lower case -> (name, value)
     if type(headers).__name__ != "CaseInsensitiveDict" or not isinstance(store, dict):
         return http_exits.with_headers(headers, added)
-    store = store.copy()
-    for name in http_exits.PROPAGATED:
-        store.pop(name, None)
+    store = dict.copy(store)  # an OrderedDict's own copies one by one
+    if not http_exits.PROPAGATED.isdisjoint(store):
+        for name in http_exits.PROPAGATED:
+            store.pop(name, None)
     for name, value in added.items():
         store[name] = (name, value)
     copied = object.__new__(type(headers))
-    vars(copied).update(vars(headers), _store=store)
+    copied._store = store
     return copied

@@ -109,6 +109,7 @@ SERVERS: Mapping[str, Callable[[str, int], Sequence[str]]] = {
     "mod-wsgi": mod_wsgi("--processes", "1", "--threads", "1"),
     "mod-wsgi-threads": mod_wsgi("--processes", "2", "--threads", "4"),
     "mod-wsgi-interpreter": mod_wsgi("--processes", "2", "--threads", "4", "--application-group", "shop"),
+    "script": lambda app, port: [f"{app}.py", str(port)],  # which serves by itself
     "flask-run": flask_run("--no-reload"),
     "flask-run-reload": flask_run("--reload"),
     "runserver": runserver("--noreload"),

@@ -4,6 +4,7 @@ real, what lies below their lowest seam is not."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -338,12 +339,20 @@ class TestRabbit:
 
 class TestCelery:
     @pytest.fixture
-    def app(self) -> Any:
+    def app(self) -> Iterator[Any]:
         celery = pytest.importorskip("celery")
+
+        def leave_logging_alone(**_: Any) -> None:
+            """Else the worker sets it up for all tests that follow."""
+
+        celery.signals.setup_logging.connect(leave_logging_alone)
+        yield self.make_app(celery)
+        celery.signals.setup_logging.disconnect(leave_logging_alone)
+
+    def make_app(self, celery: Any) -> Any:
         app = celery.Celery(
             "jobs", broker="memory://user:secret@queue:1", backend="cache+memory://"
         )
-        app.conf.worker_hijack_root_logger = False
 
         @app.task(name="add")
         def add(a: int, b: int) -> int:

@@ -31,6 +31,8 @@ AsgiApp = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 #: With the object that it is a method of.
 AsgiMethod = Callable[[Any, AsgiScope, Receive, Send], Awaitable[None]]
 
+# Found at once: a method of an imported name is looked up anew by each call.
+_get_scope, _enter_scope, _leave_scope = current.get, current.set, current.reset
 _TRACED = ("http", "websocket")
 _NAMES = {
     b"sw8": "HTTP_SW8",
@@ -190,7 +192,7 @@ def begin(make: Make, scope: AsgiScope, send: Send) -> AsgiRecording | None:
     try:
         clock = perf_counter_ns()
         environ = read_environ(scope)
-        if environ is None or isinstance(current.get(), Recording):
+        if environ is None or isinstance(_get_scope(), Recording):
             return None
         recording = make(scope, environ, send, clock)
         scope[MARK] = recording
@@ -213,7 +215,7 @@ def wrap_app(make: Make) -> Callable[[AsgiMethod], AsgiMethod]:
                     errors.forget_own_frame(error)
                     raise
                 return
-            reset = current.set(recording)
+            reset = _enter_scope(recording)
             try:
                 await original(app, scope, receive, recording.send)
                 recording.end()
@@ -232,7 +234,7 @@ def wrap_app(make: Make) -> Callable[[AsgiMethod], AsgiMethod]:
 def leave(scope: AsgiScope, reset: Any) -> None:
     scope.pop(MARK, None)
     try:
-        current.reset(reset)
+        _leave_scope(reset)
     except ValueError:  # a call that is given up may be ended in another context
         current.set(None)
 

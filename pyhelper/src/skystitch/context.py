@@ -59,7 +59,7 @@ class Recording(Recorder):
 
     streams = False  # the body is made while it is sent, see expect_stream
     answered = False
-    _noted = False  # there is more to say than a plain answer's header does
+    noted = False  # there is more to say than a plain answer's header does
     _headers: Headers | None = None
     _closed = False
     _errors: list[tuple[BaseException, bool, int]] | None = None
@@ -87,6 +87,8 @@ class Recording(Recorder):
         self.server = start_response
         self._field = field
         self._clock = clock
+        # Each answer asks for these: an object's own values are found faster than its class's.
+        self.answered = self.streams = self.noted = False
 
     # What the plugins tell.
 
@@ -108,7 +110,7 @@ class Recording(Recorder):
     def note(self, error: BaseException, *, is_answer: bool = False) -> None:
         """An exception left the view, or something around it. is_answer: the framework takes it as
         an answer (abort, Http404), so it counts only if that turns out to be a server error."""
-        self._noted = True
+        self.noted = True
         known = self._errors = self._errors or []
         for index, (other, was_answer, at) in enumerate(known):
             if other is error:
@@ -122,7 +124,7 @@ class Recording(Recorder):
 
     def expect_stream(self) -> None:
         """The body is made while it is sent. To be said before start_response."""
-        self._noted = self.streams = True
+        self.noted = self.streams = True
 
     def take_over(self) -> None:
         """The app takes the connection over: no answer will say that there is more to come. So the
@@ -133,7 +135,7 @@ class Recording(Recorder):
                 return
             if self._find_way() != _BY_CHANNEL:
                 return
-            self._noted = True
+            self.noted = True
             route = self._route = self.route("")
             message = wire.opening(wire.head(sw8.segment, self.component, route))
             if Outbox.channels.send(self._channel(), message) == SENT:
@@ -187,7 +189,7 @@ class Recording(Recorder):
             outbox.count_lost()
             return False
         if self._spans is None:
-            self._noted = True
+            self.noted = True
             self._spans = []
             self._ids = itertools.count(APP_SPAN + 1)
             # Each span asks for these: an object's own values are found faster than its class's.
@@ -261,7 +263,7 @@ class Recording(Recorder):
         if self._is_over():
             outbox.count_lost()
             return False
-        self._noted = True
+        self.noted = True
         return True
 
     # The answer.
@@ -270,7 +272,7 @@ class Recording(Recorder):
         """Adds what the proxy gets to the headers of an answer, a list that nobody else has."""
         try:
             route = self.route(status)
-            if self._noted or losses or not route.tail:
+            if self.noted or losses or not route.tail:
                 headers += self._full_answer(status, route)
                 return
             value = plain_answer(self._field, self._clock, route)

@@ -18,6 +18,8 @@ from skystitch.foreign import PYTHON, ForeignRoutes
 from skystitch.scope import current
 from skystitch.stream import Stream
 
+# Found at once: a method of an imported name is looked up anew by each call.
+_get_scope, _enter_scope, _leave_scope = current.get, current.set, current.reset
 _SERVER_ERROR = "5"
 _WITHOUT_BODY = ("1", "204", "304")
 
@@ -69,16 +71,19 @@ def wrap_app(make: Make) -> Callable[[WsgiApp], WsgiApp]:
 
     def wrap(original: WsgiApp) -> WsgiApp:
         def call(app: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-            field = environ.get(FIELD)
-            if field is None or environ.get(MARK) is not None or current.get() is not None:
+            if (
+                FIELD not in environ
+                or (MARK in environ and environ[MARK] is not None)
+                or isinstance(_get_scope(), Recording)
+            ):
                 try:
                     return original(app, environ, start_response)
                 except BaseException as error:
                     errors.forget_own_frame(error)
                     raise
-            recording = make(environ, start_response, field, perf_counter_ns())
+            recording = make(environ, start_response, environ[FIELD], perf_counter_ns())
             environ[MARK] = recording
-            reset = current.set(recording)
+            reset = _enter_scope(recording)
             try:
                 body = original(app, environ, recording.start_response)
             except BaseException as error:
@@ -86,8 +91,10 @@ def wrap_app(make: Make) -> Callable[[WsgiApp], WsgiApp]:
                 errors.forget_own_frame(error)
                 raise
             finally:
-                current.reset(reset)
+                _leave_scope(reset)
                 environ[MARK] = None  # each refers to the other
+            if recording.answered and not recording.noted:
+                return body  # a plain answer has said everything
             return _body(body, recording)
 
         return call

@@ -10,21 +10,21 @@ Django tells of the exceptions that nobody handles by its signal.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from time import perf_counter_ns
 from typing import Any, Callable
 
 from skystitch import errors, log, wire
-from skystitch.asgi import AsgiRecording, wrap_app
-from skystitch.context import FIELD, MARK, Environ, Recording, StartResponse, WsgiApp
+from skystitch.asgi import AsgiRecording
+from skystitch.asgi import wrap_app as wrap_asgi_app
+from skystitch.context import Environ, Recording
 from skystitch.django_route import readable
 from skystitch.patches import NotAvailable, Patches, require
 from skystitch.routes import RouteCache
 from skystitch.scope import current
-from skystitch.stream import Stream
+from skystitch.wsgi import wrap_app
 
 COMPONENT = 7004
 _MIN_VERSION = (3, 2)
+_get_scope = current.get  # found at once: a method of an imported name is not
 
 _patches = Patches()
 _routes = RouteCache(COMPONENT, readable)
@@ -85,8 +85,8 @@ def install() -> None:
         _patches.wrap(BaseHandler, "get_response_async", _wrap_get_response_async)
         _patches.wrap(BaseHandler, "process_exception_by_middleware", _wrap_process_exception)
         got_request_exception.connect(_on_unhandled)
-    _instrument("django.core.handlers.wsgi", "WSGIHandler", _wrap_call)
-    _instrument("django.core.handlers.asgi", "ASGIHandler", wrap_app(DjangoAsgiRecording))
+    _instrument("django.core.handlers.wsgi", "WSGIHandler", wrap_app(DjangoRecording))
+    _instrument("django.core.handlers.asgi", "ASGIHandler", wrap_asgi_app(DjangoAsgiRecording))
 
 
 def _instrument(module: str, handler: str, wrap: Callable[[Any], Any]) -> None:
@@ -101,32 +101,6 @@ def uninstall() -> None:
     _patches.restore()
     _routes.clear()
     got_request_exception.disconnect(_on_unhandled)
-
-
-def _wrap_call(original: WsgiApp) -> WsgiApp:
-    def call(handler: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        field = environ.get(FIELD)
-        if field is None or environ.get(MARK) is not None:
-            try:
-                return original(handler, environ, start_response)
-            except BaseException as error:
-                errors.forget_own_frame(error)
-                raise
-        recording = DjangoRecording(environ, start_response, field, perf_counter_ns())
-        environ[MARK] = recording
-        reset = current.set(recording)
-        try:
-            body = original(handler, environ, recording.start_response)
-        except BaseException as error:
-            recording.fail(error)
-            errors.forget_own_frame(error)
-            raise
-        finally:
-            current.reset(reset)
-            environ[MARK] = None  # each refers to the other
-        return Stream(body, recording) if recording.streams else body
-
-    return call
 
 
 def _wrap_get_response(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,7 +135,7 @@ def _wrap_get_response_async(original: Callable[..., Any]) -> Callable[..., Any]
 
 def _begin_span(request: Any) -> Any:
     """The recording of a request that reaches the app."""
-    recording: Any = current.get()
+    recording: Any = _get_scope()
     if type(recording) not in _RECORDINGS or recording.request is not None:
         return None
     recording.request = request

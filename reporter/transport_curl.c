@@ -6,10 +6,13 @@
  * - no connection, a broken one, the deadline: libcurl reports it, judged as unavailable or late.
  * - the backend answers while the body is still going up: libcurl would go on until its deadline
  *   (7.88.1) or the end of the body; wait takes the call out of the multi handle and judges.
- * - an answer that does not end: cut off at MAX_ANSWER_BYTES. */
+ * - an answer that does not end: cut off at MAX_ANSWER_BYTES.
+ * - the backend's HTTP/2 window stays shut: libcurl asks for writability all the same and then
+ * writes nothing; wait pauses when that has gone on for MAX_EMPTY_TURNS. */
 #include "reporter/transport_curl.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +24,17 @@
 /* libcurl holds the parsed CAs for a day; a renewed file is to be seen sooner. */
 #define CA_CACHE_S 60L
 
+/* Or the thread would spin until the backend reads again: libcurl 7.88.1 holds back an upload for
+ * its stream's window, but not for the connection's. */
+#define MAX_EMPTY_TURNS 16
+#define PAUSE_MS 5
+
 struct sky_transport {
     const struct sky_reporter_options *options;
     const struct sky_curl_dialect *dialect;
     CURLM *multi;
     struct sky_curl_call *calls; /* under way */
+    unsigned empty_turns;        /* in a row that were ready at once and moved nothing */
 };
 
 struct sky_transport *sky_curl_create(const struct sky_reporter_options *options,
@@ -269,13 +278,34 @@ static void end_answered(struct sky_transport *transport)
     }
 }
 
+static uint64_t moved_bytes(const struct sky_transport *transport)
+{
+    uint64_t sum = 0;
+
+    for (const struct sky_curl_call *call = transport->calls; call != NULL; call = call->next)
+        sum += call->read_bytes + call->received_bytes;
+    return sum;
+}
+
+static void pause_until_woken(int wake_fd, int timeout_ms)
+{
+    struct pollfd wake = {.fd = wake_fd, .events = POLLIN};
+
+    poll(&wake, 1, timeout_ms < PAUSE_MS ? timeout_ms : PAUSE_MS);
+}
+
 bool sky_curl_wait(struct sky_transport *transport, int wake_fd, int timeout_ms)
 {
     struct curl_waitfd wake = {.fd = wake_fd, .events = CURL_WAIT_POLLIN};
-    int running;
+    uint64_t moved = moved_bytes(transport);
+    int ready, running;
 
-    curl_multi_poll(transport->multi, &wake, 1, timeout_ms, NULL);
+    if (transport->empty_turns >= MAX_EMPTY_TURNS)
+        pause_until_woken(wake_fd, timeout_ms);
+    curl_multi_poll(transport->multi, &wake, 1, timeout_ms, &ready);
     curl_multi_perform(transport->multi, &running);
+    bool is_empty = ready > 0 && wake.revents == 0 && moved_bytes(transport) == moved;
+    transport->empty_turns = is_empty ? transport->empty_turns + 1 : 0;
     end_finished(transport);
     end_answered(transport);
     return wake.revents != 0;

@@ -6,12 +6,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import h2.errors
 import h2.events
 import pytest
 
-from reporter.drive import Drive
+from reporter.drive import PATIENCE_S, Drive
 from reporter.raw_server import GRPC, Peer, RawServer, confirm
 
 Start = Callable[..., Drive]
@@ -53,6 +54,33 @@ def test_early_status_without_a_reset(drive: Start) -> None:
         d.push(3000, 1000)
         counters = d.wait(confirmed=3000)
         assert counters["calls_failed"] == 1
+
+
+def busy_s(pid: int) -> float:
+    """Time on a CPU of all threads."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def test_shut_window_costs_no_cpu(drive: Start) -> None:
+    """The socket takes bytes, the server's windows do not; a busy machine can only make the figure smaller."""
+    filled = threading.Event()
+    taken = 0
+
+    def never_read(_: Peer, event: h2.events.Event) -> None:
+        nonlocal taken
+        if isinstance(event, h2.events.DataReceived):
+            taken += event.flow_controlled_length
+            if taken >= 65535:
+                filled.set()
+
+    with RawServer(never_read, never_read, never_read) as server:
+        d = drive(server.address, **LARGE)
+        d.push(3000, 1000)
+        assert filled.wait(PATIENCE_S)
+        before = busy_s(d.process.pid)
+        threading.Event().wait(1)
+        assert busy_s(d.process.pid) - before < 0.2
+        assert d.stop(0)["dropped_stop"] == 3000
 
 
 def test_early_ok_confirms_nothing(drive: Start) -> None:

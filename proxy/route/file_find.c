@@ -12,13 +12,21 @@
 
 #define SUFFIX_BYTES 4 /* ".gz", ".br" with the NUL */
 
+/* Of one open: more renames than that do not come between. */
+#define TRIES_MAX 100
+
 static int open_beneath(int folder, const char *path)
 {
     /* O_NONBLOCK: a FIFO must not hold the worker up */
     struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
 
-    return (int)syscall(SYS_openat2, folder, path, &how, sizeof(how));
+    /* EAGAIN: something was renamed, anywhere, while a link with .. was followed (openat2(2)) */
+    for (int tries = 1;; ++tries) {
+        int fd = (int)syscall(SYS_openat2, folder, path, &how, sizeof(how));
+        if (fd != -1 || errno != EAGAIN || tries == TRIES_MAX)
+            return fd;
+    }
 }
 
 static bool is_hidden(struct sky_text path)

@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +66,7 @@ static int set_up(void **state)
     link_to("../secret", "static/outside");
     link_to("/etc/passwd", "static/absolute");
     link_to("..", "static/up");
+    link_to("../b.css", "static/docs/b.css");
     link_to("loop", "static/loop");
     snprintf(inside, sizeof(inside), "%s/static/fifo", root);
     assert_int_equal(mkfifo(inside, 0644), 0);
@@ -203,6 +206,37 @@ static void a_folder_that_is_not_there_is_broken(void **state)
     expect("b.css", "", "b", "");
 }
 
+static void *rename_all_the_time(void *ended)
+{
+    put("one", "");
+    while (!atomic_load((_Atomic bool *)ended)) {
+        rename_to("one", "two");
+        rename_to("two", "one");
+    }
+    return NULL;
+}
+
+/* The kernel gives up on a link with .. then. */
+static void what_is_renamed_meanwhile_hides_nothing(void **state)
+{
+    _Atomic bool ended = false;
+    pthread_t thread;
+    size_t found = 0;
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, rename_all_the_time, &ended), 0);
+    for (int i = 0; i < 20000; i++) {
+        struct sky_file file;
+        if (sky_file_find(&folder, SKY_TEXT("docs/b.css"), NULL, SKY_TEXT(""), &file) ==
+            SKY_FILE_FOUND) {
+            close(file.fd);
+            found++;
+        }
+    }
+    atomic_store(&ended, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(found, 20000);
+}
+
 static int open_count(void)
 {
     int count = 0;
@@ -230,6 +264,7 @@ int main(void)
         cmocka_unit_test(nothing_else_is),
         cmocka_unit_test(a_folder_that_is_not_there_is_broken),
         cmocka_unit_test(no_descriptor_is_left),
+        cmocka_unit_test(what_is_renamed_meanwhile_hides_nothing),
         cmocka_unit_test(a_folder_is_replaced),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -116,13 +116,13 @@ static void begin(struct sky_resolver *resolver, struct sky_roster *roster, size
 {
     struct name *name = &resolver->names[resolver->count++];
     const struct sky_roster_name *known = &roster->names[server];
-    uint64_t age_ms = h2o_now(resolver->ctx->loop) - known->asked_ms;
+    uint64_t age_ms = h2o_now(resolver->ctx->loop) - known->known_ms;
     uint32_t resolve_ms = roster->config->resolve_ms;
 
     *name =
         (struct name){.all = resolver, .roster = roster, .server = server, .next = {.cb = on_next}};
     h2o_timeout_init(resolver->ctx->loop, &name->wait, 0);
-    wait_for_next(name, known->answered && age_ms < resolve_ms ? resolve_ms - age_ms : 0);
+    wait_for_next(name, known->known_ms != 0 && age_ms < resolve_ms ? resolve_ms - age_ms : 0);
 }
 
 static size_t count_names(const struct sky_fleet *fleet)

@@ -210,7 +210,8 @@ bool sky_roster_take_answer(struct sky_roster *roster, size_t server, const stru
     struct sky_roster_name *name = &roster->names[server];
     bool changed = list != NULL && take_addresses(roster, server, list);
 
-    name->asked_ms = now_ms;
+    if (list != NULL)
+        name->known_ms = now_ms;
     if (!name->answered) {
         name->answered = true;
         roster->unanswered--;

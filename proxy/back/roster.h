@@ -49,7 +49,7 @@ struct sky_roster_worker {
 /* What the resolver knows of a server that is written by a name. */
 struct sky_roster_name {
     bool answered;     /* at least once, be it that there is no such name */
-    uint64_t asked_ms; /* loop time of the last answer */
+    uint64_t known_ms; /* loop time of the last answer that had addresses; 0: there was none */
 };
 
 struct sky_roster {

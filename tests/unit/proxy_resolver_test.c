@@ -270,6 +270,23 @@ static void a_reload_knows_them_at_once(void **state)
     end(&bench);
 }
 
+static void a_reload_asks_again_for_what_failed(void **state)
+{
+    struct bench bench;
+
+    (void)state;
+    begin(&bench, "");
+    wait_for_answer(&bench);
+    sky_resolver_destroy(bench.resolver);
+    bench.fixture.upstream_config.resolve_ms = 60000;
+    say("4");
+    bench.resolver = sky_resolver_new(&bench.fixture.ctx, &bench.fleet, &bench.fixture.counters);
+    for (int i = 0; i < 1000 && bench.fixture.roster->member_count == 0; ++i)
+        h2o_evloop_run(bench.fixture.ctx.loop, 10);
+    expect_turns(&bench, "44");
+    end(&bench);
+}
+
 static bool turned;
 
 static void on_turn(h2o_timeout_entry_t *entry)
@@ -308,6 +325,7 @@ int main(void)
         cmocka_unit_test(who_is_gone_gets_no_more),
         cmocka_unit_test(each_address_is_a_server),
         cmocka_unit_test(a_reload_knows_them_at_once),
+        cmocka_unit_test(a_reload_asks_again_for_what_failed),
         cmocka_unit_test(a_lookup_outlives_its_resolver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

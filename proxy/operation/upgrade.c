@@ -166,6 +166,23 @@ static int spawn(struct sky_server *server, int line, int tickets)
     return rc;
 }
 
+/* The new process, and our end of the line to it. Returns 0 or an errno. */
+static int start(struct sky_server *server, int *line)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+        return errno;
+    int tickets = sky_tickets_hand_over();
+    int rc = spawn(server, pair[1], tickets);
+    if (tickets != -1)
+        close(tickets);
+    close(pair[1]);
+    if (rc != 0)
+        close(pair[0]);
+    *line = pair[0];
+    return rc;
+}
+
 /* NULL when nothing is against it. */
 static const char *obstacle(const struct sky_server *server)
 {
@@ -183,7 +200,7 @@ void sky_upgrade_begin(struct sky_server *server)
 {
     struct sky_upgrade *upgrade = &server->upgrade;
     const char *why = obstacle(server);
-    int pair[2];
+    int line = -1;
     if (why == NULL && server->reload.pending != 0) {
         upgrade->due = true;
         sky_log(SKY_LOG_INFO, "upgrade: follows the reload under way");
@@ -193,19 +210,13 @@ void sky_upgrade_begin(struct sky_server *server)
         sky_log(SKY_LOG_ERROR, "upgrade: refused: %s", why);
         return;
     }
-    int tickets = sky_tickets_hand_over();
-    int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0
-                 ? spawn(server, pair[1], tickets)
-                 : errno;
-    if (tickets != -1)
-        close(tickets);
+    int rc = start(server, &line);
     if (rc != 0) {
         sky_log(SKY_LOG_ERROR, "upgrade: %s cannot be started: %s", server->argv[0], strerror(rc));
         return;
     }
-    close(pair[1]);
     sky_log(SKY_LOG_INFO, "upgrade: process %d starts as %s", (int)upgrade->pid, server->argv[0]);
-    upgrade->line = h2o_evloop_socket_create(server->ctx.loop, pair[0], 0);
+    upgrade->line = h2o_evloop_socket_create(server->ctx.loop, line, 0);
     upgrade->line->data = server;
     h2o_socket_read_start(upgrade->line, on_said);
     h2o_timeout_init(server->ctx.loop, &upgrade->patience, PATIENCE_MS);

@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -118,6 +119,22 @@ def test_one_that_cannot_start_changes_nothing(stage: Stage) -> None:
     proxy.signal(signal.SIGUSR2)
     end(successor(proxy, proxy.pid))
     assert proxy.wait() == 0
+
+
+def test_one_that_is_not_there_costs_no_descriptor(stage: Stage) -> None:
+    proxy = Skystitch(stage, Origin(stage).address, start=False)
+    binary = Path(shutil.copy(proxy.argv[0], stage.path("copy.bin")))
+    proxy.argv[0] = str(binary)
+    proxy.start()
+    descriptors = Path(f"/proc/{proxy.pid}/fd")
+    binary.unlink()
+
+    def refused(times: int) -> int:
+        proxy.signal(signal.SIGUSR2)
+        until(lambda: proxy.log().count("cannot be started: No such file") == times, "the refusal")
+        return len(list(descriptors.iterdir()))
+
+    assert refused(1) == refused(2)
 
 
 def test_pid_file(stage: Stage) -> None:

@@ -79,7 +79,8 @@ struct sky_upstream_server *sky_balance_choose(struct sky_upstream *upstream, ui
     sky_upstream_follow(upstream);
     if (upstream->server_count == 1 && !upstream->roster->limited) {
         *full = false;
-        return tried == 0 ? upstream->servers[0] : NULL;
+        server = upstream->servers[0];
+        return (tried & server->bit) == 0 ? server : NULL;
     }
     /* between the look and the taking another worker may have had the last place */
     do

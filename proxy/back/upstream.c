@@ -84,44 +84,51 @@ static void free_gone(struct sky_upstream *upstream)
     }
 }
 
-/* A bit that no other server has, as long as there are any. */
-static uint64_t choose_bit(uint64_t *used, size_t index)
+/* A bit that no other server has, as long as there are any; nor one that is gone, if that can be:
+ * requests that have tried it may try the new one. */
+static uint64_t choose_bit(uint64_t used, uint64_t gone, size_t index)
 {
-    uint64_t free_bits = ~*used, bit = free_bits & -free_bits;
+    uint64_t free_bits = ~(used | gone) != 0 ? ~(used | gone) : ~used;
 
-    if (bit == 0)
-        bit = UINT64_C(1) << index % 64;
-    *used |= bit;
-    return bit;
+    return free_bits != 0 ? free_bits & -free_bits : UINT64_C(1) << index % 64;
+}
+
+/* In the places that are empty. */
+static void begin_servers(struct sky_upstream *upstream, struct sky_member *const *members)
+{
+    uint64_t used = 0, gone = 0;
+
+    for (size_t i = 0; i < upstream->server_count; ++i)
+        used |= upstream->servers[i] != NULL ? upstream->servers[i]->bit : 0;
+    for (size_t i = 0; i < upstream->gone_count; ++i)
+        gone |= upstream->gone[i]->bit;
+    for (size_t i = 0; i < upstream->server_count; ++i) {
+        if (upstream->servers[i] != NULL)
+            continue;
+        upstream->servers[i] = server_new(upstream, members[i]);
+        upstream->servers[i]->bit = choose_bit(used, gone, i);
+        used |= upstream->servers[i]->bit;
+    }
 }
 
 void sky_upstream_refresh(struct sky_upstream *upstream)
 {
     struct sky_upstream_server **former = upstream->servers;
     size_t former_count = upstream->server_count;
-    uint64_t used = 0;
     struct sky_member **members =
         sky_roster_copy(upstream->roster, &upstream->server_count, &upstream->version);
 
     upstream->servers = h2o_mem_alloc((upstream->server_count + 1) * sizeof(*upstream->servers));
     for (size_t i = 0; i < upstream->server_count; ++i) {
-        struct sky_upstream_server *server = take_former(former, former_count, members[i]);
-        upstream->servers[i] = server;
-        if (server == NULL)
-            continue;
-        sky_member_release(members[i]); /* it has a hold already */
-        used |= server->bit;
-    }
-    for (size_t i = 0; i < upstream->server_count; ++i) {
+        upstream->servers[i] = take_former(former, former_count, members[i]);
         if (upstream->servers[i] != NULL)
-            continue;
-        upstream->servers[i] = server_new(upstream, members[i]);
-        upstream->servers[i]->bit = choose_bit(&used, i);
+            sky_member_release(members[i]); /* it has a hold already */
     }
     for (size_t i = 0; i < former_count; ++i)
         if (former[i] != NULL)
             leave(upstream, former[i]);
     free_gone(upstream);
+    begin_servers(upstream, members);
     free(former);
     free(members);
 }

@@ -221,6 +221,26 @@ static void who_is_gone_gets_no_more(void **state)
     end(&bench);
 }
 
+/* As who waited for a connection to the one that is gone. */
+static void who_has_tried_what_is_gone_tries_the_new_one(void **state)
+{
+    struct bench bench;
+    struct request request = {.done = false};
+
+    (void)state;
+    begin(&bench, "2");
+    wait_for_answer(&bench);
+    assert_int_equal(sky_turn_take(&request.turn, bench.fixture.upstream, on_done), SKY_TURN_HELD);
+    assert_int_equal(sky_turn_next(&request.turn, on_done), SKY_TURN_NONE);
+    say("3");
+    wait_for_answer(&bench);
+    assert_int_equal(sky_turn_next(&request.turn, on_done), SKY_TURN_HELD);
+    assert_int_equal(host_of(request.turn.server), '3');
+    assert_int_equal(sky_turn_next(&request.turn, on_done), SKY_TURN_NONE);
+    sky_turn_end(&request.turn);
+    end(&bench);
+}
+
 static void each_address_is_a_server(void **state)
 {
     struct bench bench;
@@ -323,6 +343,7 @@ int main(void)
         cmocka_unit_test(requests_wait_for_the_first_answer),
         cmocka_unit_test(a_name_that_there_is_not),
         cmocka_unit_test(who_is_gone_gets_no_more),
+        cmocka_unit_test(who_has_tried_what_is_gone_tries_the_new_one),
         cmocka_unit_test(each_address_is_a_server),
         cmocka_unit_test(a_reload_knows_them_at_once),
         cmocka_unit_test(a_reload_asks_again_for_what_failed),

@@ -188,14 +188,15 @@ class Recording(Recorder):
         if self._is_over():
             outbox.count_lost()
             return False
+        ids = itertools.count(APP_SPAN + 1)
+        # From here on no call, within which another thread of the request could do the same.
         if self._spans is None:
             self.noted = True
+            self._ids = ids
             self._spans = []
-            self._ids = itertools.count(APP_SPAN + 1)
             # Each span asks for these: an object's own values are found faster than its class's.
-            self._closed, self.answered = self._closed, self.answered
-            self._ignored, self._route = self._ignored, self._route
-            self._correlation = self._correlation
+            self._closed, self._ignored = self._closed, self._ignored
+            self._route, self._correlation = self._route, self._correlation
         return True
 
     def add_span(self, span: wire.Span) -> None:

@@ -298,6 +298,24 @@ class TestRabbit:
         assert skystitch.current_trace_id() == ""
         assert self.operations(proxy) == [[self.CONSUMED]] * 3
 
+    def test_consume_of_a_channel_that_breaks(self, proxy: Proxy, blocking: Any) -> None:
+        """The traceback leads from the app's loop straight into pika."""
+
+        def one_then_none(first: Any) -> Iterator[Any]:
+            yield first
+            raise ConnectionError
+
+        self.found = one_then_none(self.found[0])
+        with pytest.raises(ConnectionError) as raised:
+            for _ in blocking.consume("q"):
+                pass
+        assert [frame.name for frame in raised.traceback] == [
+            "test_consume_of_a_channel_that_breaks",
+            "consume",  # the fixture's, in pika's place
+            "one_then_none",
+        ]
+        assert self.operations(proxy) == [[self.CONSUMED]]
+
     def test_consume_within_a_request(self, proxy: Proxy, run: Any, blocking: Any) -> None:
         """A generator that outlives the request must not leave it the current one."""
         kept = []

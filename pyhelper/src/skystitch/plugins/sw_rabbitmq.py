@@ -155,6 +155,9 @@ def _wrap_generator(original: Callable[..., Any]) -> Callable[..., Any]:
                 if entry is not None:
                     entry.end()
                     entry = None
+        except BaseException as error:
+            errors.forget_own_frame(error)
+            raise
         finally:
             if entry is not None:
                 entry.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import importlib.util
 import itertools
 import logging
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from conftest import Answer, Client, Proxy, app_span, log, message, timeless
+from skystitch import scope, served, wire
 from skystitch.channel import losses
 
 HERE = __name__
@@ -255,3 +257,32 @@ def test_nothing_without_the_proxy(site: Site) -> None:
         answer = site.get(path, traced={})
         assert (answer.stitch, answer.messages) == (None, [])
     assert not losses
+
+
+class _Served(served.ServedRecording):
+    def route(self, status: str) -> wire.Route:
+        return wire.Route(7007)
+
+
+@pytest.mark.parametrize("mode", ["1", "0", None])
+def test_no_analysis_goes_on(client: Client, mode: str | None) -> None:
+    """sw8-x: 1 of the request goes with its calls; a mode of its own does not."""
+    fields = {**client.traced(), **({} if mode is None else {"sw8-x": mode})}
+    environ = served.read_environ("GET", fields.get)
+    assert environ is not None
+    recording = _Served(environ, print, fields["sw8-stitch"], 0)
+    assert recording.propagated(1, "stock:8080").get("sw8-x") == ("1" if mode == "1" else None)
+
+
+def test_a_call_that_is_ended_in_another_context(client: Client) -> None:
+    """As by the garbage collector, when a loop is stopped before its tasks are done."""
+    environ = served.read_environ("GET", client.traced().get)
+    assert environ is not None
+    recording = _Served(environ, print, environ["HTTP_SW8_STITCH"], 0)
+    elsewhere = contextvars.copy_context()
+    reset = elsewhere.run(scope.current.set, recording)
+    inherited = elsewhere.copy()
+    inherited.run(served.leave, reset)
+    assert inherited[scope.current] is None
+    elsewhere.run(served.leave, reset)
+    assert elsewhere.get(scope.current) is None

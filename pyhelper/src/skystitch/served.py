@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from contextvars import Token
 from typing import Any, Callable
 
 from skystitch import log
 from skystitch.context import FIELD, Environ, Recording
-from skystitch.scope import current
+from skystitch.scope import Scope, current
 
 SWITCHED = 101
 
@@ -41,9 +42,21 @@ def read_environ(method: str, get: Callable[[str], str | None]) -> Environ | Non
     field = get("sw8-stitch")
     if field is None or isinstance(current.get(), Recording):
         return None
-    return {
+    environ = {
         "REQUEST_METHOD": method,
         FIELD: field,
         "HTTP_SW8": get("sw8") or "",
         "HTTP_SW8_CORRELATION": get("sw8-correlation") or "",
     }
+    mode = get("sw8-x")
+    if mode:
+        environ["HTTP_SW8_X"] = mode
+    return environ
+
+
+def leave(reset: Token[Scope | None]) -> None:
+    """The request's call is over."""
+    try:
+        current.reset(reset)
+    except ValueError:  # a call that is given up may be ended in another context
+        current.set(None)

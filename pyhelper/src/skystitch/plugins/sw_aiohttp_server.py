@@ -17,7 +17,7 @@ from skystitch.context import FIELD
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
 from skystitch.scope import current
-from skystitch.served import ServedRecording, read_environ
+from skystitch.served import ServedRecording, leave, read_environ
 
 COMPONENT = 7008
 
@@ -82,7 +82,7 @@ def _wrap_handle_request(original: Callable[..., Any]) -> Callable[..., Any]:
             raise
         finally:
             recording.end()
-            current.reset(reset)
+            leave(reset)
 
     return _handle_request
 

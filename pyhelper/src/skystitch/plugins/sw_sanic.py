@@ -20,7 +20,7 @@ from skystitch.context import FIELD, Environ
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
 from skystitch.scope import current
-from skystitch.served import SWITCHED, ServedRecording, read_environ
+from skystitch.served import SWITCHED, ServedRecording, leave, read_environ
 
 COMPONENT = 7007
 
@@ -140,7 +140,7 @@ def _wrap_handle_request(original: Callable[..., Any]) -> Callable[..., Any]:
             raise
         finally:
             recording.end()
-            current.reset(reset)
+            leave(reset)
 
     return handle_request
 
@@ -162,7 +162,7 @@ def _wrap_handle_exception(original: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             if recording is not None and reset is not None:
                 recording.end()
-                current.reset(reset)
+                leave(reset)
 
     return handle_exception
 

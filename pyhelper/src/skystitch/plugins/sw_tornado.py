@@ -17,7 +17,7 @@ from skystitch.django_route import readable
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
 from skystitch.scope import current
-from skystitch.served import SWITCHED, ServedRecording, read_environ
+from skystitch.served import SWITCHED, ServedRecording, leave, read_environ
 
 COMPONENT = 7005
 
@@ -88,7 +88,7 @@ def _wrap_execute(original: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             if recording is not None and reset is not None:
                 recording.end()
-                current.reset(reset)
+                leave(reset)
 
     return _execute
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,8 +69,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
     subprocess.run([*command, "--dest", str(to), GUNICORN], check=True, timeout=120)
     (archive,) = to.glob("*.tar.gz")
-    with tarfile.open(archive) as held:
-        held.extractall(to, filter="data")
+    shutil.unpack_archive(archive, to)
     (root,) = to.glob("gunicorn-*/tests/requests")
     return root
 

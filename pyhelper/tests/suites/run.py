@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,9 +113,7 @@ def environment(suite: Suite) -> Path:
         subprocess.run([*pip, "install", "--editable", str(PROJECT)], check=True)
         source = ["--no-deps", "--no-binary", ":all:", "--dest", str(directory), suite.package]
         subprocess.run([*pip, "download", *source], check=True)
-        archive = next(directory.glob("*.tar.gz"))
-        with tarfile.open(archive) as package:
-            package.extractall(directory / "source", filter="data")
+        shutil.unpack_archive(next(directory.glob("*.tar.gz")), directory / "source")
         stamp.write_text(key)
     return python
 

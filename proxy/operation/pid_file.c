@@ -22,7 +22,8 @@ int sky_pid_file_open(const struct sky_config *config, int *fd)
     *fd = open(config->pid_file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (*fd != -1 && sky_privileges_give(config, *fd) == 0)
         return 0;
-    sky_log(SKY_LOG_ERROR, "pid_file: %s: %s", config->pid_file, strerror(errno));
+    sky_log(SKY_LOG_ERROR, "pid_file: %s: %s; its folder has to exist and be writable",
+            config->pid_file, strerror(errno));
     return -1;
 }
 

@@ -208,14 +208,7 @@ static void test_late_batches_become_smaller(void **state)
     all.options.batch_bytes = 1u << 20;
     all.options.heartbeat_ms = 1u << 30;
     sky_tally_init(&all.tally);
-    const struct sky_sender_parts parts = {.options = &all.options,
-                                           .ops = &fake_ops,
-                                           .backlog = &all.backlog,
-                                           .readback = &all.readback,
-                                           .tally = &all.tally,
-                                           .status = &all.status,
-                                           .now_ms = read_clock};
-    all.sender = sky_sender_new(&parts);
+    make_sender();
     greet();
     push(2u << 20 >> 7);
     size_t most = 1u << 20;

@@ -37,6 +37,19 @@ static struct {
     uint32_t pushed, dropped;
 } all;
 
+static inline void make_sender(void)
+{
+    const struct sky_sender_parts parts = {.options = &all.options,
+                                           .ops = &fake_ops,
+                                           .backlog = &all.backlog,
+                                           .readback = &all.readback,
+                                           .tally = &all.tally,
+                                           .status = &all.status,
+                                           .now_ms = read_clock};
+    all.sender = sky_sender_new(&parts);
+    assert_non_null(all.sender);
+}
+
 static inline void begin(size_t backend_count)
 {
     static const char *const backends[] = {"first:1", "second:2", "third:3"};
@@ -56,15 +69,7 @@ static inline void begin(size_t backend_count)
     all.backlog.max_bytes = 20000 * packet_cost();
     sky_status_init(&all.status);
     sky_tally_init(&all.tally);
-    const struct sky_sender_parts parts = {.options = &all.options,
-                                           .ops = &fake_ops,
-                                           .backlog = &all.backlog,
-                                           .readback = &all.readback,
-                                           .tally = &all.tally,
-                                           .status = &all.status,
-                                           .now_ms = read_clock};
-    all.sender = sky_sender_new(&parts);
-    assert_non_null(all.sender);
+    make_sender();
 }
 
 static inline uint64_t count_of(enum sky_tally_row row)

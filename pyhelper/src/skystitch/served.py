@@ -36,6 +36,10 @@ class ServedRecording(Recording):
             self.end_stream(None)
 
 
+def no_start_response(*_: Any) -> None:
+    """For the recording of a framework that is the server itself: there is none to call."""
+
+
 def read_environ(method: str, get: Callable[[str], str | None]) -> Environ | None:
     """What a recording needs of the request, as a WSGI environ has it; None if it did not come
     through the proxy, or somebody outside records it. get: tells the value of a header."""

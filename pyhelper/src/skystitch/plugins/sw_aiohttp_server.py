@@ -17,7 +17,7 @@ from skystitch.context import FIELD
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
 from skystitch.scope import current
-from skystitch.served import ServedRecording, leave, read_environ
+from skystitch.served import ServedRecording, leave, no_start_response, read_environ
 
 COMPONENT = 7008
 
@@ -92,7 +92,7 @@ def _begin(request: Any) -> AiohttpRecording | None:
         environ = read_environ(request.method, request.headers.get)
         if environ is None:
             return None
-        recording = AiohttpRecording(environ, print, environ[FIELD], perf_counter_ns())
+        recording = AiohttpRecording(environ, no_start_response, environ[FIELD], perf_counter_ns())
         recording.request = request
         return recording
     except Exception:

@@ -20,7 +20,7 @@ from skystitch.context import FIELD, Environ
 from skystitch.patches import Patches, require
 from skystitch.routes import RouteCache
 from skystitch.scope import current
-from skystitch.served import SWITCHED, ServedRecording, leave, read_environ
+from skystitch.served import SWITCHED, ServedRecording, leave, no_start_response, read_environ
 
 COMPONENT = 7007
 
@@ -177,7 +177,7 @@ def _begin(request: Any) -> SanicRecording | None:
         environ = read_environ(request.method, request.headers.get)
         if environ is None:
             return None
-        recording = SanicRecording(environ, print, environ[FIELD], perf_counter_ns())
+        recording = SanicRecording(environ, no_start_response, environ[FIELD], perf_counter_ns())
         recording.request = request
         return recording
     except Exception:

@@ -263,7 +263,7 @@ static void end_finished(struct sky_transport *transport)
     }
 }
 
-/* With the body read to its end the end of the stream is near, and libcurl may keep the connection.
+/* With the body sent to its end the end of the stream is near, and libcurl may keep the connection.
  */
 static void end_answered(struct sky_transport *transport)
 {
@@ -273,7 +273,7 @@ static void end_answered(struct sky_transport *transport)
         return;
     for (struct sky_curl_call *call = transport->calls; call != NULL; call = next) {
         next = call->next;
-        if (call->read_bytes < call->body_bytes && transport->dialect->is_answered(call))
+        if (transport->dialect->is_answered(call) && sky_curl_sent(call) < call->body_bytes)
             end_call(transport, call, CURLE_ABORTED_BY_CALLBACK);
     }
 }
@@ -317,7 +317,7 @@ void sky_curl_cancel(struct sky_transport *transport, struct sky_call *call)
 
     while (found->call != call)
         found = found->next;
-    if (sky_curl_has_sent(found) && call->kind == SKY_CALL_SEGMENTS)
+    if (sky_curl_sent(found) > 0 && call->kind == SKY_CALL_SEGMENTS)
         sky_packets_append(&call->unclear, &call->packets);
     take_out(transport, found);
     destroy_call(found);
@@ -330,12 +330,12 @@ void sky_curl_destroy(struct sky_transport *transport)
     free(transport);
 }
 
-bool sky_curl_has_sent(const struct sky_curl_call *call)
+uint64_t sky_curl_sent(const struct sky_curl_call *call)
 {
     curl_off_t sent = 0;
 
     curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
-    return sent > 0;
+    return (uint64_t)sent;
 }
 
 void sky_curl_judge_broken(struct sky_curl_call *call, CURLcode result)
@@ -348,7 +348,7 @@ void sky_curl_judge_broken(struct sky_curl_call *call, CURLcode result)
     /* A server that keeps the deadline itself resets the stream without a status. */
     bool is_late = sending_us > 0 && (result == CURLE_OPERATION_TIMEDOUT ||
                                       total_us >= (curl_off_t)SKY_CURL_DEADLINE_MS * 1000);
-    call->is_unclear = sky_curl_has_sent(call);
+    call->is_unclear = sky_curl_sent(call) > 0;
     call->call->outcome = is_late ? SKY_OUTCOME_LATE : SKY_OUTCOME_UNAVAILABLE;
     snprintf(call->call->error, sizeof(call->call->error), "%.190s", text);
 }

@@ -69,8 +69,9 @@ bool sky_curl_header(struct sky_curl_call *call, const char *line);
 bool sky_curl_authentication(const struct sky_reporter_options *options,
                              struct sky_curl_call *call);
 
-/* sky_curl_has_sent: whether any of the body has left. */
-bool sky_curl_has_sent(const struct sky_curl_call *call);
+/* sky_curl_sent: so many bytes of the body have left. Those read may wait in libcurl's buffer for
+ * the backend's window. */
+uint64_t sky_curl_sent(const struct sky_curl_call *call);
 
 /* sky_curl_judge_broken: outcome and error of a call that got no answer. */
 void sky_curl_judge_broken(struct sky_curl_call *call, CURLcode result);

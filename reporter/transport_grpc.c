@@ -197,7 +197,7 @@ static enum sky_outcome outcome_of(const struct sky_curl_call *call)
     switch (call->grpc_status) {
     case 0:
         /* Messages that the backend did not wait for are not confirmed by its OK. */
-        return call->read_bytes == call->body_bytes ? SKY_OUTCOME_CONFIRMED : SKY_OUTCOME_LATE;
+        return sky_curl_sent(call) == call->body_bytes ? SKY_OUTCOME_CONFIRMED : SKY_OUTCOME_LATE;
     case 1:
     case 10:
     case 14:
@@ -253,7 +253,7 @@ static void judge(struct sky_curl_call *call, CURLcode result)
     if (call->grpc_status >= 0) {
         call->call->outcome = outcome_of(call);
         /* OAP analyses each segment as it comes, so of a call that was cut short some are done. */
-        call->is_unclear = sky_curl_has_sent(call) &&
+        call->is_unclear = sky_curl_sent(call) > 0 &&
                            (call->call->outcome == SKY_OUTCOME_LATE || call->grpc_status == 1);
         snprintf(call->call->error, sizeof(call->call->error), "grpc-status %d %s%s%s",
                  call->grpc_status, names[call->grpc_status],

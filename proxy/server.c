@@ -175,6 +175,7 @@ static void stop(struct sky_server *server, const bool *handed_over)
 {
     sky_upgrade_cancel(server);
     server->stopping = true;
+    sky_listener_set_remove_files(&server->listeners);
     server->began_ms = sky_instance_event_now_ms();
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_stop(server->workers[i], handed_over, server->listeners.count);
@@ -184,8 +185,7 @@ static void stop(struct sky_server *server, const bool *handed_over)
 
 void sky_server_hand_over(struct sky_server *server, const bool *listeners)
 {
-    for (size_t i = 0; i < server->listeners.count; ++i)
-        server->listeners.items[i].shared |= listeners[i]; /* its file stays */
+    sky_listener_set_leave_files(&server->listeners);
     sky_admin_listener_leave(server);
     stop(server, listeners);
 }
@@ -193,7 +193,7 @@ void sky_server_hand_over(struct sky_server *server, const bool *listeners)
 static void quit(struct sky_server *server)
 {
     sky_log(SKY_LOG_WARN, "quit at once: running requests are cut, unsent segments are lost");
-    sky_listener_set_close(&server->listeners, false);
+    sky_listener_set_close(&server->listeners);
     sky_pid_file_close(server->config, server->pid_fd);
     _exit(0);
 }
@@ -376,7 +376,7 @@ static void destroy(struct sky_server *server)
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_destroy(server->workers[i]);
     free(server->workers);
-    sky_listener_set_close(&server->listeners, false);
+    sky_listener_set_close(&server->listeners);
     sky_resolver_destroy(server->resolver);
     sky_checks_destroy(server->checks);
     sky_readiness_destroy(server->readiness);

@@ -63,7 +63,7 @@ void sky_admin_listener_leave(struct sky_server *server)
     if (server->admin_sock != NULL)
         h2o_socket_close(server->admin_sock);
     server->admin_sock = NULL;
-    server->admin_listener.shared = true; /* its file stays */
+    server->admin_listener.has_file = false; /* it is the new process's */
 }
 
 void sky_admin_listener_close(struct sky_server *server)
@@ -71,7 +71,7 @@ void sky_admin_listener_close(struct sky_server *server)
     h2o_timeout_unlink(&server->admin_pause);
     if (server->admin_sock != NULL)
         h2o_socket_close(server->admin_sock);
-    sky_listener_close(&server->admin_listener, false);
+    sky_listener_close(&server->admin_listener);
     sky_front_destroy(server->admin_front);
     h2o_loop_t *loop = server->ctx.loop;
     sky_resolver_end(loop);

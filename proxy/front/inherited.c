@@ -19,9 +19,12 @@ static struct {
     struct inherited {
         int fd;
         bool shared, taken;
+        bool left; /* nobody took it, and only the process before has it now */
+        struct sockaddr_storage address;
     } * sockets;
     size_t count;
     int line;
+    pid_t before; /* the process whose place this one takes */
 } state = {.line = -1};
 
 static bool listens(int fd)
@@ -41,7 +44,10 @@ static void add(int fd, bool shared)
     if (grown == NULL)
         return;
     state.sockets = grown;
-    state.sockets[state.count++] = (struct inherited){.fd = fd, .shared = shared};
+    struct inherited *one = &state.sockets[state.count++];
+    *one = (struct inherited){.fd = fd, .shared = shared};
+    socklen_t len = sizeof(one->address);
+    getsockname(fd, (struct sockaddr *)&one->address, &len);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
@@ -65,6 +71,7 @@ static void read_upgrade(void)
     if (value == NULL)
         return;
     char *at;
+    state.before = getppid();
     state.line = (int)strtol(value, &at, 10);
     fcntl(state.line, F_SETFD, FD_CLOEXEC);
     while (*at == ':' || *at == ',') {
@@ -93,8 +100,7 @@ int sky_inherited_line(void)
     return state.line;
 }
 
-static bool same_address(const struct sockaddr_storage *a, const struct sockaddr *address,
-                         socklen_t len)
+static bool same_address(const struct sockaddr_storage *a, const struct sockaddr *address)
 {
     if (a->ss_family != address->sa_family)
         return false;
@@ -107,22 +113,18 @@ static bool same_address(const struct sockaddr_storage *a, const struct sockaddr
         return x->sin6_port == y->sin6_port &&
                memcmp(&x->sin6_addr, &y->sin6_addr, sizeof(x->sin6_addr)) == 0;
     }
-    (void)len;
     return strcmp(((const struct sockaddr_un *)(const void *)a)->sun_path,
                   ((const struct sockaddr_un *)(const void *)address)->sun_path) == 0;
 }
 
-size_t sky_inherited_take(const struct sockaddr *address, socklen_t len, int **fds, bool *shared)
+size_t sky_inherited_take(const struct sockaddr *address, int **fds, bool *shared)
 {
     size_t found = 0;
     *fds = NULL;
     *shared = false;
     for (size_t i = 0; i < state.count; ++i) {
         struct inherited *one = &state.sockets[i];
-        struct sockaddr_storage bound = {0};
-        socklen_t bound_len = sizeof(bound);
-        if (one->taken || getsockname(one->fd, (struct sockaddr *)&bound, &bound_len) != 0 ||
-            !same_address(&bound, address, len))
+        if (one->taken || !same_address(&one->address, address))
             continue;
         int *grown = realloc(*fds, (found + 1) * sizeof(**fds));
         if (grown == NULL)
@@ -149,16 +151,43 @@ char *sky_inherited_taken(void)
     return text;
 }
 
-void sky_inherited_close_rest(void)
+static void leave(struct inherited *one)
 {
-    for (size_t i = 0; i < state.count; ++i) {
-        if (state.sockets[i].taken)
-            continue;
-        if (state.sockets[i].shared)
-            sky_log(SKY_LOG_WARN,
-                    "socket %d of systemd is at no address of listen or admin.listen: not used",
-                    state.sockets[i].fd);
-        close(state.sockets[i].fd);
-        state.sockets[i].taken = true;
-    }
+    const struct sockaddr_un *file = (const void *)&one->address;
+    one->taken = true;
+    one->left = !one->shared;
+    if (one->shared)
+        sky_log(SKY_LOG_WARN,
+                "socket %d of systemd is at no address of listen or admin.listen: not used",
+                one->fd);
+    else if (file->sun_family == AF_UNIX)
+        unlink(file->sun_path); /* the process before leaves the names to this one */
+    close(one->fd);
+}
+
+void sky_inherited_leave_rest(void)
+{
+    for (size_t i = 0; i < state.count; ++i)
+        if (!state.sockets[i].taken)
+            leave(&state.sockets[i]);
+}
+
+static uint16_t port_of(const struct sockaddr_storage *address)
+{
+    if (address->ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port);
+    if (address->ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)(const void *)address)->sin6_port);
+    return 0;
+}
+
+bool sky_inherited_left(uint16_t port)
+{
+    /* a process that ends is its children's parent no more */
+    if (state.before == 0 || getppid() != state.before)
+        return false;
+    for (size_t i = 0; i < state.count; ++i)
+        if (state.sockets[i].left && port != 0 && port_of(&state.sockets[i].address) == port)
+            return true;
+    return false;
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 /* In the environment of a process that takes another one's place: the descriptor of the line to
@@ -24,13 +25,17 @@ int sky_inherited_line(void);
 /* sky_inherited_take: the sockets that listen on this address, to *fds (heap, NULL for none), and
  * how many. They are the caller's, non-blocking. *shared: systemd has them too, and goes on
  * listening when they are closed here. */
-size_t sky_inherited_take(const struct sockaddr *address, socklen_t len, int **fds, bool *shared);
+size_t sky_inherited_take(const struct sockaddr *address, int **fds, bool *shared);
 
 /* sky_inherited_taken: the numbers of all that were taken, with a comma behind each; heap. */
 char *sky_inherited_taken(void);
 
-/* sky_inherited_close_rest: closes what nobody took, with a line in the log for those of systemd.
- */
-void sky_inherited_close_rest(void);
+/* sky_inherited_leave_rest: closes what nobody took, with a line in the log for those of systemd;
+ * of those of the process before, removes the files. */
+void sky_inherited_leave_rest(void);
+
+/* sky_inherited_left: whether the process before may still listen at this port, which nobody took:
+ * it does until its queue is empty. */
+bool sky_inherited_left(uint16_t port);
 
 #endif

@@ -84,12 +84,11 @@ static int add(struct sky_listener *listener, int fd)
 
 /* What this process was started with, a copy for each worker that would have none; false when
  * there is nothing at this address. */
-static bool adopt(struct sky_listener *listener, const struct sockaddr *sockaddr, socklen_t len,
-                  int *result)
+static bool adopt(struct sky_listener *listener, const struct sockaddr *sockaddr, int *result)
 {
     int *fds;
     bool shared;
-    size_t count = sky_inherited_take(sockaddr, len, &fds, &shared);
+    size_t count = sky_inherited_take(sockaddr, &fds, &shared);
     *result = 0;
     for (size_t i = 0; i < count || (count != 0 && i < listener->workers); ++i) {
         int fd = i < count ? fds[i] : fcntl(fds[i % count], F_DUPFD_CLOEXEC, 0);
@@ -110,7 +109,7 @@ static bool adopt(struct sky_listener *listener, const struct sockaddr *sockaddr
 static int open_tcp(struct sky_listener *listener, const struct sockaddr *sockaddr, socklen_t len)
 {
     int result;
-    if (adopt(listener, sockaddr, len, &result))
+    if (adopt(listener, sockaddr, &result))
         return result;
     for (size_t i = 0; i < listener->workers; ++i) {
         int fd = open_one(sockaddr, len, i != 0 || listener->joining);
@@ -138,12 +137,16 @@ static int open_unix(struct sky_listener *listener)
 {
     const struct sky_address *address = listener->address;
     int result;
-    if (adopt(listener, (const struct sockaddr *)&address->sockaddr, address->sockaddr_len,
-              &result))
+    if (adopt(listener, (const struct sockaddr *)&address->sockaddr, &result)) {
+        listener->has_file = !listener->shared;
         return result;
+    }
     remove_stale((const struct sockaddr_un *)&address->sockaddr, address->sockaddr_len);
     int fd = open_one((const struct sockaddr *)&address->sockaddr, address->sockaddr_len, false);
-    if (fd == -1 || add(listener, fd) != 0)
+    if (fd == -1)
+        return -1;
+    listener->has_file = true;
+    if (add(listener, fd) != 0)
         return -1;
     for (size_t i = 1; i < listener->workers; ++i) {
         int copy = dup(listener->fds[0]);
@@ -161,7 +164,7 @@ static int open_any(struct sky_listener *listener)
                                 .sin6_addr = IN6ADDR_ANY_INIT};
     struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(listener->address->port)};
     int result;
-    if (adopt(listener, (struct sockaddr *)&any4, sizeof(any4), &result))
+    if (adopt(listener, (struct sockaddr *)&any4, &result))
         return result;
     if (open_tcp(listener, (struct sockaddr *)&any6, sizeof(any6)) == 0)
         return 0;
@@ -217,14 +220,7 @@ int sky_listener_open(struct sky_listener *listener, const struct sky_address *a
     if (error[0] == '\0')
         snprintf(error, error_size, "cannot listen on %s: %s (%s)", address->text, strerror(saved),
                  hint(saved));
-    /* a unix path that is another's must stay: forget it before closing */
-    bool ours = listener->fd_count != 0;
-    for (size_t i = 0; i < listener->fd_count; ++i)
-        close(listener->fds[i]);
-    free(listener->fds);
-    if (ours && address->host == NULL)
-        unlink(((const struct sockaddr_un *)&address->sockaddr)->sun_path);
-    *listener = (struct sky_listener){0};
+    sky_listener_close(listener);
     return -1;
 }
 
@@ -243,13 +239,18 @@ void sky_listener_fence(int fd)
     setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
 }
 
-void sky_listener_close(struct sky_listener *listener, bool keep_file)
+void sky_listener_remove_file(struct sky_listener *listener)
+{
+    if (listener->has_file)
+        unlink(((const struct sockaddr_un *)&listener->address->sockaddr)->sun_path);
+    listener->has_file = false;
+}
+
+void sky_listener_close(struct sky_listener *listener)
 {
     for (size_t i = 0; i < listener->fd_count && !listener->taken; ++i)
         close(listener->fds[i]);
-    if (listener->fd_count != 0 && listener->address->host == NULL && !keep_file &&
-        !listener->shared)
-        unlink(((const struct sockaddr_un *)&listener->address->sockaddr)->sun_path);
+    sky_listener_remove_file(listener);
     free(listener->fds);
     sky_tls_destroy(listener->tls);
     *listener = (struct sky_listener){0};

@@ -19,6 +19,7 @@ struct sky_listener {
     size_t workers;
     bool joining;        /* the first socket too binds with SO_REUSEPORT */
     bool shared;         /* systemd has them too, and listens on when they are closed here */
+    bool has_file;       /* a unix socket's, which is ours to remove */
     bool taken;          /* the workers own what the descriptors stand for, and close it */
     struct sky_tls *tls; /* owned, set by who opened it; NULL: plain */
 };
@@ -38,8 +39,11 @@ int sky_listener_open(struct sky_listener *listener, const struct sky_address *a
  * any thread. */
 void sky_listener_fence(int fd);
 
-/* sky_listener_close: closes what nobody took, removes the file of a unix socket unless keep_file
- * is set, and frees the TLS. */
-void sky_listener_close(struct sky_listener *listener, bool keep_file);
+/* sky_listener_remove_file: the name of a unix socket, before the socket is closed: from then on it
+ * may be another process's. */
+void sky_listener_remove_file(struct sky_listener *listener);
+
+/* sky_listener_close: closes what nobody took, removes the file and frees the TLS. */
+void sky_listener_close(struct sky_listener *listener);
 
 #endif

@@ -8,6 +8,7 @@ static void on_delay_over(h2o_timeout_entry_t *entry)
 {
     struct sky_server *server = H2O_STRUCT_FROM_MEMBER(struct sky_server, drain.timer, entry);
     sky_log(SKY_LOG_INFO, "drain: listeners close, running requests finish");
+    sky_listener_set_remove_files(&server->listeners);
     for (size_t i = 0; i < server->worker_count; ++i)
         sky_worker_drain(server->workers[i]);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proxy/front/http1_front.h"
+#include "proxy/front/inherited.h"
 #include "proxy/front/tls.h"
 #include "reporter/log.h"
 
@@ -31,13 +32,14 @@ static size_t find(const struct sky_listener_set *former, const struct sky_addre
     return SKY_GENERATION_NEW;
 }
 
-/* Of a listener that goes, or changes from all addresses of the machine to one or back. */
+/* Of a listener that goes, or changes from all addresses of the machine to one or back; or of one
+ * that the process before has not closed yet. */
 static bool has_port(const struct sky_listener_set *former, const struct sky_address *address)
 {
     for (size_t i = 0; former != NULL && i < former->count; ++i)
         if (address->port != 0 && former->items[i].address->port == address->port)
             return true;
-    return false;
+    return sky_inherited_left(address->port);
 }
 
 static int open_one(struct sky_listener *listener, const struct sky_listener_config *config,
@@ -67,7 +69,7 @@ void sky_listener_set_give_up(struct sky_listener_set *set)
         if (set->same[i] != SKY_GENERATION_NEW)
             sky_tls_destroy(set->items[i].tls);
         else
-            sky_listener_close(&set->items[i], false);
+            sky_listener_close(&set->items[i]);
     }
     free(set->items);
     free(set->same);
@@ -119,7 +121,7 @@ void sky_listener_set_follow(struct sky_listener_set *set, struct sky_listener_s
         for (size_t k = 0; k < set->count; ++k)
             stays |= set->same[k] == i;
         if (!stays) {
-            sky_listener_close(&former->items[i], false);
+            sky_listener_close(&former->items[i]);
             continue;
         }
         sky_tls_destroy(former->items[i].tls);
@@ -130,10 +132,22 @@ void sky_listener_set_follow(struct sky_listener_set *set, struct sky_listener_s
     *set = (struct sky_listener_set){0};
 }
 
-void sky_listener_set_close(struct sky_listener_set *set, bool keep_files)
+void sky_listener_set_remove_files(struct sky_listener_set *set)
 {
     for (size_t i = 0; i < set->count; ++i)
-        sky_listener_close(&set->items[i], keep_files);
+        sky_listener_remove_file(&set->items[i]);
+}
+
+void sky_listener_set_leave_files(struct sky_listener_set *set)
+{
+    for (size_t i = 0; i < set->count; ++i)
+        set->items[i].has_file = false;
+}
+
+void sky_listener_set_close(struct sky_listener_set *set)
+{
+    for (size_t i = 0; i < set->count; ++i)
+        sky_listener_close(&set->items[i]);
     free(set->items);
     free(set->same);
     *set = (struct sky_listener_set){0};

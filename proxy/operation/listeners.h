@@ -31,9 +31,14 @@ void sky_listener_set_fill(struct sky_listener_set *set, struct sky_worker_plan 
  * sockets the workers close, is forgotten. */
 void sky_listener_set_follow(struct sky_listener_set *set, struct sky_listener_set *former);
 
-/* sky_listener_set_close: closes what no worker took. keep_files: unix sockets keep their names,
- * since another process listens there. */
-void sky_listener_set_close(struct sky_listener_set *set, bool keep_files);
+/* sky_listener_set_remove_files: the names of unix sockets, before the workers close these. */
+void sky_listener_set_remove_files(struct sky_listener_set *set);
+
+/* sky_listener_set_leave_files: the names of unix sockets are another process's from now on. */
+void sky_listener_set_leave_files(struct sky_listener_set *set);
+
+/* sky_listener_set_close: closes what no worker took. */
+void sky_listener_set_close(struct sky_listener_set *set);
 
 /* sky_listener_set_check: reads the certificates only. The number of listeners that have a defect,
  * each after a line in the log. */

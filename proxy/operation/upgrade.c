@@ -244,6 +244,7 @@ void sky_upgrade_report(void)
 {
     int line = sky_inherited_line();
     char *taken = sky_inherited_taken();
+    sky_inherited_leave_rest();
     if (line != -1 && taken != NULL) {
         FILE *out = fdopen(line, "w");
         if (out != NULL) {
@@ -252,5 +253,4 @@ void sky_upgrade_report(void)
         }
     }
     free(taken);
-    sky_inherited_close_rest();
 }

@@ -141,3 +141,28 @@ def test_a_unix_listener(stage: Stage) -> None:
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
     proxy.stop()
     assert not path.exists()
+
+
+def test_the_next_process_at_a_unix_listener(stage: Stage) -> None:
+    """The name is free as soon as nobody is taken there, though a request still runs."""
+    go = threading.Event()
+
+    def wait(exchange: Exchange) -> None:
+        assert go.wait(20)
+        exchange.send(OK)
+
+    path, origin = stage.path("front.sock"), Origin(stage, wait)
+    config = {"listen": [{"address": f"unix:{path}"}]}
+    first = Skystitch(stage, origin.address, name="first", config=config)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        until(lambda: origin.exchanges, "the request is with the app")
+        first.signal(signal.SIGTERM)
+        until(lambda: not path.exists(), "the name is free")
+        Skystitch(stage, origin.address, name="second", config=config)
+        go.set()
+        client.settimeout(10)
+        assert client.recv(64).startswith(b"HTTP/1.1 200")
+    assert first.wait() == 0
+    assert path.exists(), "the next one listens there"

@@ -107,6 +107,41 @@ def test_what_the_new_one_does_not_want_is_closed(stage: Stage) -> None:
     end(new)
 
 
+def test_a_listener_that_comes_back_at_once(stage: Stage) -> None:
+    """By a reload of the new process, while the old one has not closed it yet."""
+    proxy = Skystitch(stage, Origin(stage).address, config={"workers": 2})
+    config = json.loads(proxy.config_path.read_text())
+    kept, port, path = config["listen"], free_port(), stage.path("front.sock")
+    both = [*kept, {"address": f"127.0.0.1:{port}"}, {"address": f"unix:{path}"}]
+
+    def write(listen: list[dict[str, Any]]) -> None:
+        proxy.config_path.write_text(json.dumps({**config, "listen": listen}))
+
+    write(both)
+    proxy.signal(signal.SIGHUP)
+    until(lambda: "reload: done" in proxy.log(), "both listeners")
+    write(kept)
+    proxy.signal(signal.SIGUSR2)
+    new = int(until(lambda: re.search(r"process (\d+) starts", proxy.log()), "it starts").group(1))
+    proxy.signal(signal.SIGSTOP)
+    until(lambda: proxy.log().count("admin page on") == 2, "the new one serves")
+    until(lambda: not path.exists(), "nobody wants the socket's name")
+    write(both)
+    os.kill(new, signal.SIGHUP)
+    until(lambda: proxy.log().count("reload: done") == 2 or "refused" in proxy.log(), "the reload")
+    assert "refused" not in proxy.log()
+    proxy.signal(signal.SIGCONT)
+    assert proxy.wait() == 0
+    for address in (("127.0.0.1", port), str(path)):
+        with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
+            client.settimeout(10)
+            client.connect(address)
+            client.sendall(GET)
+            assert client.recv(64).startswith(b"HTTP/1.1 200")
+    end(new)
+    assert not path.exists()
+
+
 def test_one_that_cannot_start_changes_nothing(stage: Stage) -> None:
     proxy = Skystitch(stage, Origin(stage).address)
     good = proxy.config_path.read_text()

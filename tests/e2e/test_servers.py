@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from conftest import opened
-from expect import DJANGO, FLASK, REQUESTS, Expected, check, check_log, check_times
+from expect import DJANGO, FLASK, Expected, check, check_call, check_log, check_times, sw8_of
 from harness import Collector, Origin, Segment, Skystitch, Stage
 from harness.server import PYTHON, Server
 
@@ -78,8 +78,7 @@ ASGI = [
     "hypercorn",
     "daphne",
 ]
-#: Not uWSGI: of an exception that leaves the app it makes no answer, and Bottle hands it one with each error.
-OF_OTHERS = ["gunicorn-sync", "gunicorn-gthread", "mod-wsgi-threads"]
+OF_OTHERS = ["gunicorn-sync", "gunicorn-gthread", "mod-wsgi-threads", "uwsgi"]
 #: What ./dev test runs; the others are the matrix.
 CORE = [("fastapi", "uvicorn"), ("django-asgi", "hypercorn")]
 
@@ -90,7 +89,6 @@ PAIRS = [
     ("sanic", "sanic"),
     ("sanic", "sanic-workers"),
     *((app, server) for app in ("bottle", "falcon", "pyramid") for server in OF_OTHERS),
-    ("falcon", "uwsgi"),
     ("aiohttp", "script"),
     ("tornado", "script"),
     ("flask", "flask-run"),
@@ -110,7 +108,9 @@ MODULES = {
 
 #: What these send of an answer that breaks looks whole: they end it by closing the connection, or with a last chunk.
 HIDES_CUTS = ("mod-wsgi", "runserver", "sanic", "uwsgi")
-#: Nobody tells these that the client has gone: they send on for ever, and their part of the segment never comes.
+#: Nobody tells these that the client has gone: the servers take and drop what is sent, and answer only who asks them
+#: (receive), as Sanic never does, nor Starlette where a server claims ASGI 2.4. They send on for ever, or until
+#: gunicorn cancels them after 3 s; nobody waits that long for what the app would say then.
 UNAWARE = [("servers_sanic", server) for server in ASGI] + [("servers_fastapi", "gunicorn-asgi")]
 #: This one says nothing when its app fails in the middle of an answer.
 SILENT = {"daphne"}
@@ -161,7 +161,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         yield Site(stage, APPS[app], server)
 
 
-def situations(app: App) -> dict[str, tuple[str, str, Expected]]:
+def situations(app: App, server: str) -> dict[str, tuple[str, str, Expected]]:
     view = app.view
     user = Expected(200, f"GET:{app.user_rule}", view("user"))
     found = {
@@ -181,6 +181,11 @@ def situations(app: App) -> dict[str, tuple[str, str, Expected]]:
     }
     if not app.handles:
         del found["handled"]
+    if app is APPS["pyramid"] and server == "uwsgi":
+        # The exception leaves the app, as it does with gunicorn, which then writes a 500. uWSGI writes nothing.
+        method, path, expected = found["unhandled"]
+        nothing = replace(expected, status=502, failure="connection closed without an answer")
+        found["unhandled"] = (method, path, nothing)
     if app.is_asynchronous:
         prefix = "/async"
         found["async 200"] = (
@@ -202,7 +207,7 @@ def situations(app: App) -> dict[str, tuple[str, str, Expected]]:
 
 
 def test_situations(site: Site) -> None:
-    for name, (method, path, expected) in situations(site.of).items():
+    for name, (method, path, expected) in situations(site.of, site.server).items():
         response, segment = site.traced(method, path)
         assert response.status_code == expected.status, name
         check(site, segment, method, path, site.of.component, expected)
@@ -234,6 +239,7 @@ def test_stream_that_breaks(site: Site) -> None:
     segment = site.collector.one()
     gone = site.server in SILENT
     check_stream(site, segment, path, view, {"client_gone": "true"} if gone else {"failure": "answer cut short"})
+    assert not segment.size_limited
     assert segment.entry.error == (not gone)
     check_log(segment.span(1), "RuntimeError")
     assert segment.span(1).error
@@ -243,7 +249,6 @@ def check_stream(site: Site, segment: Segment, path: str, view: str, ended: dict
     """All of a stream's segment but the errors; ended: the tags that say how."""
     entry, app = segment.entry, segment.span(1)
     assert len(segment.spans) == 2
-    assert not segment.size_limited or (site.of.module, site.server) in UNAWARE
     assert (entry.parent, entry.type, entry.layer, entry.component) == (-1, "Entry", "Http", site.of.component)
     assert entry.operation == f"GET:{path}"
     assert dict(entry.tags) == {
@@ -258,7 +263,12 @@ def check_stream(site: Site, segment: Segment, path: str, view: str, ended: dict
     check_times(segment)
 
 
+def is_told_who_leaves(site: Site) -> bool:
+    return (site.of.module, site.server) not in UNAWARE
+
+
 def test_client_that_leaves(site: Site) -> None:
+    """The proxy knows; the app's part says no more than that it has begun, where the app does not."""
     path, view = stream_path(site, "/endless")
     site.collector.clear()
     with site.proxy.raw() as client:
@@ -266,6 +276,7 @@ def test_client_that_leaves(site: Site) -> None:
         assert client.head().status == 200
     segment = site.collector.one()
     check_stream(site, segment, path, view, {"client_gone": "true"})
+    assert segment.size_limited == (not is_told_who_leaves(site))
     assert not segment.entry.error
     assert (segment.span(1).error, segment.span(1).logs) == (False, ())
 
@@ -273,18 +284,17 @@ def test_client_that_leaves(site: Site) -> None:
 def test_outgoing_call(site: Site) -> None:
     response, segment = site.traced("GET", "/call")
     assert response.status_code == 200
-    assert [span.type for span in segment.spans] == ["Entry", "Local", "Exit"]
-    call = segment.span(2)
-    assert (call.parent, call.layer, call.component) == (1, "Http", REQUESTS)
-    assert (call.operation, call.peer, call.error) == ("/stock", site.origin.address, False)
-    sent = site.origin.exchanges[-1].values(b"sw8")
-    assert len(sent) == 1
-    assert segment.entry.component == site.of.component
-    check_times(segment)
+    assert "ok" in response.text  # some answer JSON
+    expected = Expected(200, "GET:/call", site.of.view("call"), calls=1)
+    check(site, segment, "GET", "/call", site.of.component, expected)
+    check_call(segment, 2, f"http://{site.origin.address}/stock")
+    assert site.origin.exchanges[-1].values(b"sw8") == [sw8_of(segment, 2)]
 
 
 def test_nothing_was_lost(site: Site) -> None:
-    """After all the tests above: every message was used, and no wait was given up."""
+    """After all the tests above: every message was used."""
     for name in ("unknown", "late", "duplicate", "malformed", "overflow"):
+        if name == "late" and not is_told_who_leaves(site):
+            continue  # a slow machine may have seen gunicorn's cancellation
         assert site.proxy.metric("skystitch_stitch_messages_total", result=name) == 0, name
     assert site.proxy.metric("skystitch_stitch_lost_total") == 0

@@ -27,6 +27,8 @@ _WITHOUT_BODY = ("1", "204", "304")
 class WsgiRecording(Recording):
     """A request in a WSGI app whose streams and failures are known by what goes to the server."""
 
+    _is_refused = False  # the server has raised what it was given to send
+
     def __init__(
         self, environ: Environ, start_response: StartResponse, field: str, clock: int
     ) -> None:
@@ -45,8 +47,14 @@ class WsgiRecording(Recording):
         try:
             return super().start_response(status, headers, exc_info)
         except BaseException as error:
+            self._is_refused = True
             errors.forget_own_frame(error)
             raise
+
+    def fail(self, error: BaseException) -> None:
+        """uWSGI raises anew what an app says it answers for (exc_info): that has been noted."""
+        if not (self._is_refused and self._parts):
+            super().fail(error)
 
     def _note_handled(self, exc_info: Any) -> None:
         """An app that answers with a server error mostly does so while it handles what it failed

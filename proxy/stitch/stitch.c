@@ -6,9 +6,10 @@
  * it is. The app took the connection over, as for a WebSocket: no header, but a first message that
  * is not the last, so the same wait. Held bytes above stitch.hold_max -> the oldest is reported as
  * it is. The answer has no header although a helper was seen in this upstream -> one turn of the
- * loop, for what a dying worker sent. A message for no open segment, a second of a kind, or one
- * that cannot be read -> dropped, counted. No channel -> header and sw8-stitch-data alone, nothing
- * is waited for. */
+ * loop, for what a dying worker sent. An unsampled stream (`?`) -> it says something only if it
+ * breaks, and did so before its end: read, not waited for. A message for no open segment, a second
+ * of a kind, or one that cannot be read -> dropped, counted. No channel -> header and
+ * sw8-stitch-data alone, nothing is waited for. */
 #include "proxy/stitch/stitch.h"
 
 #include "propagation/base64.h"
@@ -403,16 +404,29 @@ void sky_stitch_data(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
     sky_stitch_message_fini(&message);
 }
 
+/* Reads what lies in the channel, until everything of the entry has come. */
+static void poll_for(struct sky_stitch *stitch, const struct sky_stitch_entry *entry)
+{
+    if (stitch->channel == NULL)
+        return;
+    for (size_t i = 0; i < MAX_POLLS && !is_complete(&entry->part); i++) {
+        if (!sky_stitch_channel_poll(stitch->channel))
+            break;
+    }
+}
+
+void sky_stitch_catch_up(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
+{
+    if (entry->part.head.if_broken)
+        poll_for(stitch, entry);
+}
+
 void sky_stitch_finish(struct sky_stitch *stitch, struct sky_stitch_entry *entry)
 {
     bool announced = is_announced(&entry->part);
-    if (stitch->channel != NULL && announced) {
-        for (size_t i = 0; i < MAX_POLLS && !is_complete(&entry->part); i++) {
-            if (!sky_stitch_channel_poll(stitch->channel))
-                break;
-        }
-    }
-    if (stitch->channel == NULL || is_complete(&entry->part)) {
+    if (announced)
+        poll_for(stitch, entry);
+    if (stitch->channel == NULL || is_complete(&entry->part) || entry->part.head.if_broken) {
         sky_stitch_hold_report(&stitch->hold, entry);
         return;
     }

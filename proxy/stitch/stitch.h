@@ -93,6 +93,10 @@ void sky_stitch_answer(struct sky_stitch *stitch, struct sky_stitch_entry *entry
 void sky_stitch_data(struct sky_stitch *stitch, struct sky_stitch_entry *entry,
                      struct sky_text value, size_t count);
 
+/* sky_stitch_catch_up: brings entry->part up to date before somebody decides by it; reads the
+ * channel only if a message may have come that the answer could not announce (`?`). */
+void sky_stitch_catch_up(struct sky_stitch *stitch, struct sky_stitch_entry *entry);
+
 /* sky_stitch_finish: the entry's own part is whole. Calls entry->report now or later; from that
  * call on the entry is not touched any more, so report may free it. report must not call into the
  * stitch but for sky_stitch_merge. */

@@ -39,7 +39,7 @@ static bool parse_number(struct sky_text text, size_t max_digits, int64_t *numbe
     return true;
 }
 
-/* `0`, `1`, `+`, each also with `!k`. */
+/* `0`, `1`, `+`, `?`, each also with `!k`. */
 static bool parse_more(struct sky_text text, struct sky_app_header *header)
 {
     int64_t announced = 0, lost = 0;
@@ -50,7 +50,8 @@ static bool parse_more(struct sky_text text, struct sky_app_header *header)
             return false;
         text.len = before;
     }
-    header->stream = sky_text_equal(text, SKY_TEXT("+"));
+    header->if_broken = sky_text_equal(text, SKY_TEXT("?"));
+    header->stream = header->if_broken || sky_text_equal(text, SKY_TEXT("+"));
     if (!header->stream && !parse_number(text, MAX_COUNT_DIGITS, &announced))
         return false;
     if (announced > SKY_APP_MAX_PARTS)

@@ -28,7 +28,9 @@ static bool is_incomplete(const struct sky_app_part *part)
         return true;
     if (part->last)
         return part->arrived <= part->last_seq;
-    return part->arrived != 0 || part->head.stream || part->arrived < part->head.announced;
+    if (part->head.stream && !part->head.if_broken)
+        return true;
+    return part->arrived != 0 || part->arrived < part->head.announced;
 }
 
 /* The app's span when no message describes it: from the header alone. NULL when there is none. */

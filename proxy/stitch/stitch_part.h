@@ -38,6 +38,7 @@ struct sky_app_header {
     int64_t begin_us, duration_us; /* of the app's span, begin after t0; until the head was made */
     uint32_t announced;            /* messages handed to the kernel already */
     bool stream;                   /* `+`: one closing message follows */
+    bool if_broken;                /* `?`: a stream too, but only if it breaks does one come */
     uint32_t lost;             /* `!k`: messages of the app's process lost since its last report */
     struct sky_text handler;   /* empty: no span for it */
     struct sky_text operation; /* empty: no route known */

@@ -388,8 +388,8 @@ static bool is_kept(const struct sky_trace *trace)
     struct sky_counters *counters = &trace->worker->counters;
     /* how long a tunnel is open says nothing of how fast it was made */
     int64_t answered_us = trace->outcome.tunnel ? trace->answered_us : trace->end_us;
-    switch (sky_sampling_end(trace->sampling, sky_trace_failed(trace),
-                             answered_us - trace->received_us)) {
+    bool failed = sky_trace_failed(trace) || sky_trace_broke_unseen(trace);
+    switch (sky_sampling_end(trace->sampling, failed, answered_us - trace->received_us)) {
     case SKY_SAMPLING_KEPT_ERROR:
         sky_count(counters, SKY_COUNT_sampling_kept_error);
         return true;
@@ -408,6 +408,8 @@ void sky_trace_end(struct sky_trace *trace, const struct sky_trace_outcome *outc
     struct sky_stitch *stitch = trace->server != NULL ? trace->worker->stitch : NULL;
     trace->outcome = *outcome;
     trace->end_us = now_us(trace);
+    if (trace->undecided && stitch != NULL)
+        sky_stitch_catch_up(stitch, &trace->entry);
     if (trace->undecided && !is_kept(trace)) {
         if (stitch != NULL)
             sky_stitch_untrack(stitch, &trace->entry);

@@ -151,15 +151,16 @@ void sky_trace_push(struct sky_worker *worker, const struct sky_segment *segment
         sky_reporter_wake(worker->reporter);
 }
 
-/* Whether an exception has ended the app's answer, but its server let it look whole: some end it by
- * closing the connection, or with a last chunk all the same. Only the app's part tells then. */
-static bool broke_unseen(const struct sky_trace *trace, const struct sky_stitch_merged *app)
+bool sky_trace_broke_unseen(const struct sky_trace *trace)
 {
     const struct sky_trace_outcome *outcome = &trace->outcome;
+    const struct sky_app_part *part = &trace->entry.part;
     if (outcome->failure != NULL || outcome->cut || outcome->client_gone || outcome->tunnel)
         return false;
-    return trace->entry.part.head.stream && app->span_count != 0 && app->spans[0].id == APP_SPAN &&
-           app->spans[0].error;
+    const struct sky_app_span *span = part->head.stream ? part->spans : NULL;
+    while (span != NULL && span->id != APP_SPAN)
+        span = span->next;
+    return span != NULL && span->error;
 }
 
 /* The entry span, then the exit of mode gateway or what the helper said. */
@@ -175,7 +176,7 @@ static const struct sky_span *collect_spans(struct sky_trace *trace, struct entr
     }
     struct sky_span *spans =
         h2o_mem_alloc_pool(&trace->pool, (app.span_count + 2) * sizeof(*spans));
-    bool broke = broke_unseen(trace, &app);
+    bool broke = sky_trace_broke_unseen(trace);
     if (broke) {
         const struct sky_failure_info *cut = sky_failure_info(SKY_FAILURE_CUT);
         sky_count(&trace->worker->counters, cut->counter);

@@ -39,6 +39,11 @@ struct sky_trace {
 /* sky_trace_failed: whether the entry span is an error; once there is an outcome. */
 bool sky_trace_failed(const struct sky_trace *trace);
 
+/* sky_trace_broke_unseen: whether an exception has ended the app's answer, but its server let it
+ * look whole: some end it by closing the connection, or with a last chunk all the same. Only the
+ * app's part tells then. */
+bool sky_trace_broke_unseen(const struct sky_trace *trace);
+
 /* sky_trace_free: the trace and all that points into its pool are gone. */
 void sky_trace_free(struct sky_trace *trace);
 

@@ -400,7 +400,7 @@ def test_nothing_without_the_proxy(app: Any, client: Client) -> None:
 def test_not_reported_unless_kept(app: Any, client: Client) -> None:
     traced = client.traced(flags="", sample="0")
     answer = client(app, "/stream", traced=traced)
-    assert (answer.stitch, answer.messages) == (plain(f"{HERE}.stream", "GET:/stream"), [])
+    assert (answer.stitch, answer.messages) == (plain(f"{HERE}.stream", "GET:/stream", "?"), [])
     answer = client(app, "/boom", traced=traced)
     assert answer.stitch == plain(f"{HERE}.boom", "GET:/boom", "1")
     assert timeless(answer.message) == UNHANDLED_MESSAGE

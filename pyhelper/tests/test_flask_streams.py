@@ -155,8 +155,36 @@ def test_stream_without_a_body_is_plain(app: Any, client: Client, code: int) -> 
 def test_stream_that_will_not_be_reported(app: Any, client: Client) -> None:
     parts(app, 2)
     answer = client(app, "/stream", traced=client.traced(flags=""))
-    assert answer.stitch == plain(STREAM, "GET:/stream")
+    assert answer.stitch == plain(STREAM, "GET:/stream", "?")
     assert (answer.body, answer.messages) == (b"part 0\npart 1\n", [])
+
+
+def test_stream_that_will_be_reported_if_it_breaks(app: Any, client: Client) -> None:
+    """The message has gone before the server knows."""
+
+    def stream() -> Any:
+        def generate() -> Iterator[str]:
+            yield "part 0"
+            raise RuntimeError("broken")
+
+        return flask.Response(generate())
+
+    app.add_url_rule("/stream", view_func=stream)
+    request, seen = client.traced(flags=""), []
+
+    def server(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        try:
+            yield from app(environ, start_response)
+        except RuntimeError:
+            seen.extend(client.proxy.read())
+
+    answer = client(server, "/stream", traced=request)
+    handler = f"{HERE}.{test_stream_that_will_be_reported_if_it_breaks.__name__}.<locals>.stream"
+    assert answer.stitch == plain(handler, "GET:/stream", "?")
+    (told,) = seen
+    assert told["last"]
+    assert [span["error"] for span in told["spans"]] == [True]
+    assert told["spans"][0]["logs"][0]["data"][1] == ["error.kind", "RuntimeError"]
 
 
 def test_stream_without_a_channel(app: Any, client: Client) -> None:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 
-from harness import Collector, Exchange, Origin, Site, Skystitch, Stage, until
+from expect import check_log
+from harness import Collector, Exchange, Gunicorn, Origin, Site, Skystitch, Stage, Uwsgi, until
 from test_propagation import JOINED, Setting, sw8
 
 NONE = {"rate": 0, "keep_errors": False}
@@ -193,6 +196,31 @@ def test_an_error_is_kept_with_what_the_helper_tells(stage: Stage) -> None:
     wait_counted(site.proxy, left=3, kept_error=1)
     assert site.proxy.metric("skystitch_stitch_messages_total", result="unknown") == 0
     assert site.proxy.metric("skystitch_stitch_bytes") == 0
+
+
+@pytest.mark.parametrize("server", [Uwsgi, Gunicorn], ids=["hidden", "seen"])
+def test_a_stream_that_breaks_is_kept(stage: Stage, server: type[Uwsgi | Gunicorn]) -> None:
+    """Whether the proxy sees it (gunicorn cuts the answer short) or not (uWSGI ends it as if it were whole), with
+    what the helper tells. A stream that does not break is left."""
+    collector, app = Collector(stage), server(stage, "flask_app:app")
+    proxy = Skystitch(stage, app.address, collector=collector, config={"agent": sampling(rate=0)})
+    assert proxy.get("/stream").status_code == 200
+    wait_counted(proxy, left=1)
+    for count in (1, 2, 3):
+        with contextlib.suppress(requests.exceptions.ChunkedEncodingError):
+            proxy.get("/stream-broken")
+        segment = collector.wait(count)[-1]
+        assert (segment.entry.tag("failure"), segment.entry.error) == ("answer cut short", True)
+        assert segment.entry.operation == "GET:/stream-broken"
+        assert not segment.size_limited
+        check_log(segment.span(1), "RuntimeError")
+    wait_counted(proxy, left=1, kept_error=3)
+    assert proxy.get("/stream").status_code == 200
+    wait_counted(proxy, left=2, kept_error=3)
+    assert proxy.metric("skystitch_stitch_messages_total", result="used") == 3
+    for result in ("unknown", "late"):
+        assert proxy.metric("skystitch_stitch_messages_total", result=result) == 0
+    assert proxy.metric("skystitch_stitch_bytes") == 0
 
 
 def test_two_proxies_keep_the_same_trace(stage: Stage) -> None:

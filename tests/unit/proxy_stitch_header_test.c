@@ -44,11 +44,18 @@ static void more_is_read_in_each_form(void **state)
     static const struct {
         const char *more;
         uint32_t announced, lost;
-        bool stream;
+        bool stream, if_broken;
     } forms[] = {
-        {"0", 0, 0, false},  {"1", 1, 0, false},   {"64", 64, 0, false},
-        {"+", 0, 0, true},   {"0!7", 0, 7, false}, {"3!999999999", 3, 999999999, false},
-        {"+!1", 0, 1, true}, {"0!0", 0, 0, false},
+        {"0", 0, 0, false, false},
+        {"1", 1, 0, false, false},
+        {"64", 64, 0, false, false},
+        {"+", 0, 0, true, false},
+        {"?", 0, 0, true, true},
+        {"0!7", 0, 7, false, false},
+        {"3!999999999", 3, 999999999, false, false},
+        {"+!1", 0, 1, true, false},
+        {"?!1", 0, 1, true, true},
+        {"0!0", 0, 0, false, false},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
@@ -59,6 +66,7 @@ static void more_is_read_in_each_form(void **state)
         assert_int_equal(header.announced, forms[i].announced);
         assert_int_equal(header.lost, forms[i].lost);
         assert_int_equal(header.stream, forms[i].stream);
+        assert_int_equal(header.if_broken, forms[i].if_broken);
     }
 }
 

@@ -259,6 +259,47 @@ static void an_untracked_entry_gets_nothing(void **state)
     fixture_fini(&fixture);
 }
 
+/* `?`: the message lies in the socket at the end, or there is none; nothing is waited for. */
+static void an_unsampled_stream_is_read_at_its_end(void **state)
+{
+    struct fixture fixture;
+    struct fixture_entry entry;
+    (void)state;
+    fixture_begin(&fixture, LONG_HOLD_MS, MUCH);
+    int fd = fixture_connect(&fixture);
+    fixture_turn(&fixture);
+    fixture_track(&fixture, &entry, 1);
+    fixture_answer(&fixture, &entry, "?");
+    fixture_send_message(fd, 1);
+    sky_stitch_catch_up(fixture.stitch, &entry.entry);
+    assert_true(entry.entry.part.last);
+    assert_int_equal(entry.entry.part.span_count, 1);
+    fixture_finish(&fixture, &entry);
+    assert_int_equal(entry.reports, 1);
+    assert_false(fixture_is_size_limited(&fixture, &entry));
+    fixture_entry_fini(&entry);
+
+    fixture_track(&fixture, &entry, 2);
+    fixture_answer(&fixture, &entry, "?");
+    sky_stitch_catch_up(fixture.stitch, &entry.entry);
+    assert_int_equal(entry.entry.part.arrived, 0);
+    fixture_finish(&fixture, &entry);
+    assert_int_equal(entry.reports, 1);
+    assert_false(fixture_is_size_limited(&fixture, &entry));
+    fixture_entry_fini(&entry);
+
+    fixture_track(&fixture, &entry, 3);
+    fixture_answer(&fixture, &entry, "?");
+    sky_stitch_untrack(fixture.stitch, &entry.entry);
+    fixture_send_message(fd, 3);
+    fixture_turn(&fixture);
+    assert_int_equal(fixture_count(&fixture, SKY_COUNT_stitch_message_late), 1);
+    assert_int_equal(fixture_count(&fixture, SKY_COUNT_stitch_message_unknown), 0);
+    close(fd);
+    fixture_entry_fini(&entry);
+    fixture_fini(&fixture);
+}
+
 static void without_a_channel_nothing_is_waited_for(void **state)
 {
     struct fixture fixture;
@@ -323,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_flush_reports_what_waits),
         cmocka_unit_test(a_retry_forgets_the_first_attempt),
         cmocka_unit_test(an_untracked_entry_gets_nothing),
+        cmocka_unit_test(an_unsampled_stream_is_read_at_its_end),
         cmocka_unit_test(without_a_channel_nothing_is_waited_for),
         cmocka_unit_test(the_channel_depends_on_where_the_upstream_is),
         cmocka_unit_test(a_request_that_may_not_be_kept_says_so),

@@ -348,7 +348,10 @@ class Recording(Recorder):
         return self._headers
 
     def _announce(self) -> str:
-        return "+" if self._is_sampled() and self._find_way() == _BY_CHANNEL else "0"
+        """Of an unsampled stream the proxy hears only if it breaks."""
+        if self._find_way() != _BY_CHANNEL:
+            return "0"
+        return "+" if self._is_sampled() else "?"
 
     def _close(self, code: int, route: wire.Route, *, broken: bool = False) -> tuple[str, str]:
         """Sends what there is to say. Returns the header's `more` and the data header."""

@@ -23,7 +23,7 @@ struct head {
     bool trusted;                            /* the peer's forwarded fields are believed */
     bool x_forwarded;                        /* those of X-Forwarded are sent */
     bool rfc7239;                            /* Forwarded is written */
-    struct sky_text outer_proto, outer_host; /* of a trusted peer, when they are not sent */
+    struct sky_text outer_proto, outer_host; /* of a trusted peer */
     bool has_proto, has_host, has_port;
     size_t forwarded_for_count; /* of a trusted peer */
     size_t forwarded_count;     /* the same of Forwarded, while it is written */
@@ -118,17 +118,26 @@ static bool is_forwarded(struct sky_text name)
            sky_text_equal(name, SKY_TEXT("x-real-ip"));
 }
 
-/* Left out whoever has written it: fields that are not sent. What Forwarded is to say instead is
- * remembered. */
-static bool is_unsent(struct head *head, struct sky_text name, struct sky_text value)
+/* Left out whoever has written it: fields that are not sent. */
+static bool is_unsent(const struct head *head, struct sky_text name)
 {
     if (head->x_forwarded || !is_forwarded(name))
         return false;
-    if (sky_text_equal(name, SKY_TEXT("x-forwarded-proto")))
-        head->outer_proto = value;
-    else if (sky_text_equal(name, SKY_TEXT("x-forwarded-host")))
-        head->outer_host = value;
     return !head->rfc7239 || !sky_text_equal(name, SKY_TEXT("forwarded"));
+}
+
+/* What a trusted peer has said is not said again, and Forwarded may say it too. */
+static void remember(struct head *head, struct sky_text name, struct sky_text value)
+{
+    if (sky_text_equal(name, SKY_TEXT("x-forwarded-port"))) {
+        head->has_port = true;
+    } else if (sky_text_equal(name, SKY_TEXT("x-forwarded-proto"))) {
+        head->has_proto = true;
+        head->outer_proto = value;
+    } else if (sky_text_equal(name, SKY_TEXT("x-forwarded-host"))) {
+        head->has_host = true;
+        head->outer_host = value;
+    }
 }
 
 static bool is_dropped(const struct head *head, struct sky_text name)
@@ -179,20 +188,17 @@ static void put_client_field(struct head *head, const h2o_header_t *field)
         head->forwarded_for_count += head->trusted; /* written below, in one field */
         return;
     }
-    if (!token && is_unsent(head, name, view(field->value)))
+    if (!token && name.base[0] == 'x')
+        remember(head, name, view(field->value));
+    if (!token && is_unsent(head, name))
         return;
     if (head->rfc7239 && !token && sky_text_equal(name, SKY_TEXT("forwarded"))) {
         head->forwarded_count++; /* written below, in one field */
         return;
     }
-    if (!token && name.base[0] == 'x') {
-        head->has_port |= sky_text_equal(name, SKY_TEXT("x-forwarded-port"));
-        head->has_proto |= sky_text_equal(name, SKY_TEXT("x-forwarded-proto"));
-        head->has_host |= sky_text_equal(name, SKY_TEXT("x-forwarded-host"));
-        if (head->prefix.len != 0 && sky_text_equal(name, SKY_TEXT("x-forwarded-prefix"))) {
-            head->outer_prefix = view(field->value);
-            return;
-        }
+    if (head->prefix.len != 0 && !token && sky_text_equal(name, SKY_TEXT("x-forwarded-prefix"))) {
+        head->outer_prefix = view(field->value);
+        return;
     }
     put(head, field->orig_name != NULL ? sky_text(field->orig_name, name.len) : name);
     put(head, SKY_TEXT(": "));
@@ -305,8 +311,7 @@ static void put_forwarded(struct head *head, struct sky_text host, struct sky_te
     struct sky_forwarded forwarded = {
         .headers = &req->headers,
         .passes = head->forwarded_count != 0,
-        .converts =
-            head->forwarded_count == 0 && head->forwarded_for_count != 0 && !head->x_forwarded,
+        .converts = head->forwarded_count == 0 && head->forwarded_for_count != 0,
         .outer_host = head->outer_host,
         .outer_proto = head->outer_proto,
         .client = client,

@@ -104,9 +104,13 @@ size_t sky_forwarded_bound(const h2o_headers_t *headers)
 {
     size_t bytes = 0;
 
-    for (size_t i = 0; i < headers->size; ++i)
-        if (headers->entries[i].name == &H2O_TOKEN_X_FORWARDED_FOR->buf)
-            bytes += 12 * (headers->entries[i].value.len + 1); /* `x,` is `for=unknown, ` */
+    for (size_t i = 0; i < headers->size; ++i) {
+        const h2o_header_t *field = &headers->entries[i];
+        if (field->name == &H2O_TOKEN_X_FORWARDED_FOR->buf)
+            bytes += 12 * (field->value.len + 1); /* `x,` is `for=unknown, ` */
+        else if (sky_text_starts(view(*field->name), SKY_TEXT("x-forwarded-")))
+            bytes += field->value.len; /* those of -Host and -Proto stand in it, too */
+    }
     return bytes;
 }
 

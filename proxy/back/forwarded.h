@@ -17,8 +17,7 @@ struct sky_forwarded {
     struct sky_text client, host, proto;     /* of our own element; the client's IP, or empty */
 };
 
-/* sky_forwarded_bound: how much longer it may be than the fields that it is made of and its own
- * texts together. */
+/* sky_forwarded_bound: how long it may be besides the fields Forwarded and its own texts. */
 size_t sky_forwarded_bound(const h2o_headers_t *headers);
 
 /* sky_forwarded_write: returns where it ends. */

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                       .client = SKY_TEXT("127.0.0.1"),
                                       .host = SKY_TEXT("a"),
                                       .proto = SKY_TEXT("http")};
-    size_t room = 3 * size + sky_forwarded_bound(&headers) + sizeof(own) + 32, quotes = 0;
+    size_t room = 2 * size + sky_forwarded_bound(&headers) + sizeof(own) + 32, quotes = 0;
     char *written = malloc(room);
     size_t len = (size_t)(sky_forwarded_write(&forwarded, written) - written);
 

@@ -37,7 +37,7 @@ static char *converted(struct sky_text list, const char *host, const char *proto
 
     *end = '\0';
     assert_in_range(end - written, 0,
-                    list.len + sky_forwarded_bound(&headers) + strlen(host) + strlen(proto) + 64);
+                    sky_forwarded_bound(&headers) + strlen(host) + strlen(proto) + 64);
     return written;
 }
 

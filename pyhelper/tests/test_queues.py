@@ -5,6 +5,7 @@ real, what lies below their lowest seam is not."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -132,30 +133,105 @@ class TestKafka:
         self.producer().send("t")
         assert sent == [("t", None, None, None)]
 
-    def test_consumer(self, proxy: Proxy, restart: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        kafka = pytest.importorskip("kafka")
-        from types import SimpleNamespace
+    RECORD = SimpleNamespace(
+        topic="orders",
+        timestamp=1_700_000_000_000,
+        headers=[("sw8", sw8().encode()), ("x", b"1")],
+    )
+    PLAIN = SimpleNamespace(topic="orders", timestamp=-1, headers=[])
+    TAKEN = consumed(
+        41,
+        "Kafka/orders/Consumer/g",
+        "k:9092",
+        [["mq.broker", "k:9092"], ["mq.topic", "orders"]],
+    )
 
-        record = SimpleNamespace(
-            topic="orders",
-            timestamp=1_700_000_000_000,
-            headers=[("sw8", sw8().encode()), ("x", b"1")],
-        )
-        plain = SimpleNamespace(topic="orders", timestamp=-1, headers=[])
-        batches = [{}, {"partition": [record, plain]}]
+    @pytest.fixture
+    def make_consumer(self, proxy: Proxy, restart: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """What it makes is given nothing, then a batch of two records; a loop ends after that."""
+        kafka = pytest.importorskip("kafka")
+        batches: list[Any] = [{}, {"partition": [self.RECORD, self.PLAIN]}]
+
+        def take(consumer: Any) -> Any:
+            while batches and not consumer.left:
+                for records in consumer._poll_once(1, 2).values():
+                    consumer.left.extend(records)
+            if not consumer.left:
+                raise StopIteration
+            return consumer.left.pop(0)
+
         from skystitch import agent
 
         agent.stop()
-        monkeypatch.setattr(kafka.KafkaConsumer, "_poll_once", lambda *_: batches.pop(0))
+        monkeypatch.setattr(
+            kafka.KafkaConsumer, "_poll_once", lambda *_: batches.pop(0) if batches else {}
+        )
+        monkeypatch.setattr(kafka.KafkaConsumer, "__next__", take)
         restart(SKYSTITCH_CHANNEL=proxy.channel)
-        consumer = object.__new__(kafka.KafkaConsumer)
-        consumer.config = {"bootstrap_servers": "k:9092", "group_id": "g"}
-        consumer._closed = True
+
+        def make() -> Any:
+            consumer = object.__new__(kafka.KafkaConsumer)
+            consumer.config = {"bootstrap_servers": "k:9092", "group_id": "g"}
+            consumer._closed = True
+            consumer.left = []
+            return consumer
+
+        return make
+
+    def test_poll(self, proxy: Proxy, make_consumer: Any) -> None:
+        consumer = make_consumer()
         assert consumer._poll_once(1, 2) == {}
-        assert consumer._poll_once(1, 2) == {"partition": [record, plain]}
-        tags = [["mq.broker", "k:9092"], ["mq.topic", "orders"]]
-        assert own_segments(proxy) == [
-            segment(consumed(41, "Kafka/orders/Consumer/g", "k:9092", tags))
+        assert consumer._poll_once(1, 2) == {"partition": [self.RECORD, self.PLAIN]}
+        assert own_segments(proxy) == [segment(self.TAKEN)]
+
+    def test_loop(self, proxy: Proxy, make_consumer: Any) -> None:
+        """Each record is a segment, as long as the work on it, whose spans hang below."""
+        made = []
+        for record in make_consumer():
+            assert record in (self.RECORD, self.PLAIN)
+            assert proxy.read() == [] or record is self.PLAIN
+            with skystitch.span("work"):
+                made.append(skystitch.current_trace_id())
+        second = own_segments(proxy)[-1]
+        assert skystitch.current_trace_id() == ""
+        assert made == [TRACE, second["trace"]]
+        assert second["trace"] != TRACE
+        assert "refs" not in second
+        assert [span["operation"] for span in second["spans"]] == [self.TAKEN["operation"], "work"]
+        assert second["spans"][1]["parent"] == 1
+
+    @pytest.mark.parametrize("leave", ["close", "next poll", "forget", "uninstall"])
+    def test_loop_that_is_left(self, proxy: Proxy, make_consumer: Any, leave: str) -> None:
+        consumer = make_consumer()
+        for _ in consumer:
+            assert skystitch.current_trace_id() == TRACE
+            break
+        assert proxy.read() == []
+        if leave == "close":
+            consumer.close()
+        elif leave == "next poll":
+            assert consumer._poll_once(1, 2) == {}
+        elif leave == "forget":
+            del consumer
+        else:
+            from skystitch.plugins import sw_kafka
+
+            sw_kafka.uninstall()
+        assert skystitch.current_trace_id() == ""
+        assert own_segments(proxy) == [segment(self.TAKEN)]
+
+    def test_loop_in_a_request(self, run: Any, make_consumer: Any) -> None:
+        """The request may end before the loop goes on: the record's span says only that it came."""
+
+        def call() -> None:
+            next(make_consumer())
+            with skystitch.span("work"):
+                pass
+
+        spans = run(call).message["spans"]
+        assert [(span["operation"], span["parent"]) for span in spans[1:]] == [
+            (self.TAKEN["operation"], 1),
+            ("work", 1),
         ]
 
 

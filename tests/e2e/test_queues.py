@@ -24,7 +24,7 @@ CELERY, KAFKA_PRODUCER, KAFKA_CONSUMER, RABBITMQ_PRODUCER, RABBITMQ_CONSUMER = 7
 
 #: How pika's users take a message, and whether what they then do is part of its span.
 RABBITMQ_WAYS = {"callback": True, "generator": True, "get": False, "select": True, "select_get": True}
-KAFKA_WAYS = ["iterator", "poll"]
+KAFKA_WAYS = {"iterator": True, "poll": False}
 
 
 class Place:
@@ -156,3 +156,5 @@ def test_kafka(kafka: Place, way: str) -> None:
     latency = taken[0].spans[0].tag("transmission.latency")
     assert latency is not None
     assert int(latency) >= 0
+    below = [(span.id, span.parent, span.type, span.operation) for span in taken[0].spans[1:]]
+    assert below == ([(1, 0, "Local", "work")] if KAFKA_WAYS[way] else [])

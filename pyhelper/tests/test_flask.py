@@ -21,6 +21,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: E402
 
 from conftest import Client, app_span, log, message, timeless  # noqa: E402
+from skystitch import agent  # noqa: E402
 from skystitch.context import MARK  # noqa: E402
 from skystitch.plugins import sw_flask  # noqa: E402
 from skystitch.scope import current, find_scope  # noqa: E402
@@ -572,3 +573,16 @@ def test_copied_request_context(app: Any, client: Client) -> None:
     assert answer.stitch is not None
     assert answer.messages == []
     assert seen == [True, None]
+
+
+def test_rules_keep_nothing_of_ours_after_the_stop(app: Any, client: Client) -> None:
+    def attributes() -> list[set[str]]:
+        return [set(vars(rule)) for rule in app.url_map.iter_rules()]
+
+    before = attributes()
+    assert client(app, "/users/42").stitch == plain(f"{HERE}.user", "GET:/users/<int:id>")
+    assert attributes() != before
+    agent.stop()
+    assert attributes() == before
+    agent.start()
+    assert client(app, "/users/42").stitch == plain(f"{HERE}.user", "GET:/users/<int:id>")

@@ -9,6 +9,7 @@ handles by its signal.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from time import perf_counter_ns
 from typing import Any, Callable
@@ -28,6 +29,8 @@ _get_scope = current.get
 
 _patches = Patches()
 _routes = RouteCache(COMPONENT, str)
+#: By their ids, since they have no hash: those that keep a route of ours, see _learn_route().
+_marked_rules: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 _request_contexts: Any  # with get(default), as a ContextVar
 _http_exception: type[BaseException]
 _closing_iterator: type[Iterable[bytes]]
@@ -83,6 +86,7 @@ def _learn_route(app: Any, rule: Any, environ: Environ) -> wire.Route:
         if not hasattr(rule, "skystitch"):
             # Not by vars(): each look-up of an attribute is slower once an object has a dict.
             rule.skystitch = {}
+            _marked_rules[id(rule)] = rule
         rule.skystitch[method] = route
     return route
 
@@ -130,6 +134,9 @@ def uninstall() -> None:
 
     _patches.restore()
     _routes.clear()
+    for rule in list(_marked_rules.values()):
+        del rule.skystitch
+    _marked_rules.clear()
     if _find_recording in finders:
         finders.remove(_find_recording)
     if getattr(flask.signals, "signals_available", True):

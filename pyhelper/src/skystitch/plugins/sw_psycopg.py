@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from skystitch import exits, sql
@@ -12,6 +13,8 @@ COMPONENT = 7010
 
 _driver = sql.Driver(COMPONENT, "PostgreSQL/Psycopg", "PostgreSQL", sql.POSTGRES)
 _patches = Patches()
+#: By connection: to ask one takes longer than to look it up.
+_databases: weakref.WeakKeyDictionary[Any, sql.Database] = weakref.WeakKeyDictionary()
 
 
 def install() -> None:
@@ -31,6 +34,7 @@ def install() -> None:
 
 def uninstall() -> None:
     _patches.restore()
+    _databases.clear()
 
 
 def _execute(cursor: Any, query: Any, params: Any = None, **_: Any) -> exits.Target:
@@ -44,11 +48,10 @@ def _executemany(cursor: Any, query: Any, params_seq: Any, **_: Any) -> exits.Ta
 
 def _database(cursor: Any) -> sql.Database:
     connection = cursor.connection
-    known: sql.Database | None = vars(connection).get("_skystitch_database")
+    known = _databases.get(connection)
     if known is None:
         info = connection.info
         host, port = info.host, info.port
         socket = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else ""
-        known = sql.Database(sql.peer(host, port, socket), info.dbname)
-        connection._skystitch_database = known
+        known = _databases[connection] = sql.Database(sql.peer(host, port, socket), info.dbname)
     return known

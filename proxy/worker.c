@@ -206,6 +206,8 @@ static void serve(struct sky_worker *worker)
         if (worker->changed != NULL && !sky_acceptor_is_closing(&worker->acceptor))
             reply(worker);
     }
+    if (worker->changed != NULL) /* a stop closes all the same */
+        reply(worker);
     if (worker->stitch != NULL)
         sky_stitch_flush(worker->stitch);
 }

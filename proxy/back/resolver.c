@@ -4,7 +4,8 @@
  * Happy path: `resolve` has passed -> the name service answers -> the roster takes the addresses:
  * each is a server of its own, those that are gone get no more requests.
  * Failures: no such name, or no answer: the addresses stay as they are, the log has the reason, and
- * the name is asked for again after a second. */
+ * the name is asked for again after a second. A name whose servers keep silent holds one of a few
+ * threads of libh2o's for as long as libc is patient; the others are asked for meanwhile. */
 #include "proxy/back/resolver.h"
 
 #include <stdio.h>
@@ -18,6 +19,9 @@
 
 /* How long the end of the loop waits for a lookup under way. */
 #define PATIENCE_MS 500
+
+/* At most; each is made when it is needed, and stays. */
+#define THREADS 4
 
 /* Its timeout is a list of one entry, so that each wait has a length of its own. */
 struct name {
@@ -37,7 +41,13 @@ struct lookup {
     h2o_hostinfo_getaddr_req_t *request;
 };
 
-static struct lookup *under_way; /* of the main thread's loop */
+/* Of the main thread's loop. */
+static struct lookup *under_way;
+static struct {
+    h2o_context_t *ctx;
+    h2o_timeout_entry_t timer;
+    h2o_hostinfo_getaddr_req_t *request; /* NULL: it is answered */
+} nudge;
 
 struct sky_resolver {
     h2o_context_t *ctx;
@@ -45,6 +55,50 @@ struct sky_resolver {
     struct name *names;
     size_t count;
 };
+
+/* --- threads --- */
+
+static void on_nudged(h2o_hostinfo_getaddr_req_t *req, const char *error, struct addrinfo *list,
+                      void *arg)
+{
+    (void)req;
+    (void)error;
+    (void)list;
+    (void)arg;
+    nudge.request = NULL;
+}
+
+static void end_nudge(void)
+{
+    if (nudge.request != NULL)
+        h2o_hostinfo_getaddr_cancel(nudge.request);
+    nudge.request = NULL;
+}
+
+/* libh2o makes a thread when a lookup comes and none is idle, and calls idle also one that has work
+ * but has not begun it. So of two that come at once the second may wait behind the first, however
+ * long that takes, until a third one comes: this one, which takes no time itself. */
+static void on_nudge(h2o_timeout_entry_t *entry)
+{
+    end_nudge();
+    if (under_way == NULL)
+        return;
+    nudge.request = h2o_hostinfo_getaddr(
+        &nudge.ctx->receivers.hostinfo_getaddr, h2o_iovec_init(H2O_STRLIT("127.0.0.1")),
+        h2o_iovec_init(H2O_STRLIT("0")), AF_INET, SOCK_STREAM, IPPROTO_TCP,
+        AI_NUMERICHOST | AI_NUMERICSERV, on_nudged, NULL);
+    h2o_timeout_link(nudge.ctx->loop, &nudge.ctx->hundred_ms_timeout, entry);
+}
+
+static void nudge_later(h2o_context_t *ctx)
+{
+    nudge.ctx = ctx;
+    nudge.timer.cb = on_nudge;
+    if (!h2o_timeout_is_linked(&nudge.timer))
+        h2o_timeout_link(ctx->loop, &ctx->hundred_ms_timeout, &nudge.timer);
+}
+
+/* --- lookups --- */
 
 static void wait_for_next(struct name *name, uint64_t ms)
 {
@@ -110,6 +164,7 @@ static void on_next(h2o_timeout_entry_t *entry)
         &name->all->ctx->receivers.hostinfo_getaddr,
         h2o_iovec_init(address->host, strlen(address->host)), h2o_iovec_init(port, strlen(port)),
         AF_UNSPEC, SOCK_STREAM, IPPROTO_TCP, AI_ADDRCONFIG | AI_NUMERICSERV, on_answer, lookup);
+    nudge_later(name->all->ctx);
 }
 
 static void begin(struct sky_resolver *resolver, struct sky_roster *roster, size_t server)
@@ -139,6 +194,7 @@ struct sky_resolver *sky_resolver_new(h2o_context_t *ctx, const struct sky_fleet
 {
     struct sky_resolver *resolver = h2o_mem_alloc(sizeof(*resolver));
 
+    h2o_hostinfo_max_threads = THREADS;
     *resolver = (struct sky_resolver){.ctx = ctx, .counters = counters};
     resolver->names = h2o_mem_alloc((count_names(fleet) + 1) * sizeof(resolver->names[0]));
     for (size_t i = 0; i < fleet->count; ++i) {
@@ -170,6 +226,8 @@ void sky_resolver_end(h2o_loop_t *loop)
     /* The name service's thread answers to this loop's queue: better that it still exists then. */
     for (int i = 0; under_way != NULL && i < PATIENCE_MS / 10; ++i)
         h2o_evloop_run(loop, 10);
+    h2o_timeout_unlink(&nudge.timer);
+    end_nudge();
     while (under_way != NULL) {
         h2o_hostinfo_getaddr_cancel(under_way->request);
         end_lookup(under_way);

@@ -186,7 +186,8 @@ static enum sky_turn_result find(struct sky_turn *turn, struct sky_upstream *ups
                                  sky_turn_done_fn *done)
 {
     struct sky_upstream_server *before = turn->server, *server = NULL;
-    bool full = upstream->roster->limited && upstream->roster->waiting != 0 && turn->tried == 0;
+    bool full = upstream->roster->limited && upstream->roster->waiting != 0 && turn->tried == 0 &&
+                upstream->server_count != 0;
     bool first = false;
 
     if (!full)

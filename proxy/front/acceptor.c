@@ -150,9 +150,12 @@ void sky_acceptor_abandon(struct sky_acceptor *acceptor, const struct sky_door *
     }
 }
 
-bool sky_acceptor_is_closing(struct sky_acceptor *acceptor)
+bool sky_acceptor_is_closing(const struct sky_acceptor *acceptor)
 {
-    return h2o_timeout_is_linked(&acceptor->closer);
+    for (const struct sky_port *port = acceptor->ports; port != NULL; port = port->next)
+        if (port->fenced)
+            return true;
+    return false;
 }
 
 bool sky_acceptor_is_closed(const struct sky_acceptor *acceptor)

@@ -43,7 +43,7 @@ void sky_acceptor_retire_all(struct sky_acceptor *acceptor);
 void sky_acceptor_abandon(struct sky_acceptor *acceptor, const struct sky_door *door);
 
 /* sky_acceptor_is_closing: whether one is fenced, but not closed yet. */
-bool sky_acceptor_is_closing(struct sky_acceptor *acceptor);
+bool sky_acceptor_is_closing(const struct sky_acceptor *acceptor);
 
 /* sky_acceptor_is_closed: whether no socket is left. */
 bool sky_acceptor_is_closed(const struct sky_acceptor *acceptor);

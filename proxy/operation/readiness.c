@@ -13,7 +13,7 @@
 struct attempt {
     struct sky_dial dial;
     struct sky_readiness *readiness;
-    struct sky_upstream_server *server;
+    struct sky_upstream_server *server; /* held */
     bool is_running;
 };
 
@@ -95,23 +95,32 @@ static bool is_well(const struct sky_readiness *readiness)
     return false;
 }
 
+static void let_go(struct sky_readiness *readiness)
+{
+    for (size_t i = 0; i < readiness->attempt_count; ++i)
+        sky_server_release(readiness->attempts[i].server);
+    free(readiness->attempts);
+    readiness->attempts = NULL;
+    readiness->attempt_count = 0;
+}
+
 /* Names may have other addresses by now. None is running. */
 static void take_servers(struct sky_readiness *readiness)
 {
     size_t servers = 0;
 
+    let_go(readiness);
     for (size_t i = 0; i < readiness->upstream_count; ++i) {
         sky_upstream_follow(readiness->upstreams[i]);
         servers += readiness->upstreams[i]->server_count;
     }
-    free(readiness->attempts);
-    readiness->attempt_count = 0;
     readiness->attempts = h2o_mem_alloc((servers + 1) * sizeof(*readiness->attempts));
     for (size_t i = 0; i < readiness->upstream_count; ++i) {
         struct sky_upstream *upstream = readiness->upstreams[i];
         for (size_t k = 0; k < upstream->server_count; ++k)
             readiness->attempts[readiness->attempt_count++] =
-                (struct attempt){.readiness = readiness, .server = upstream->servers[k]};
+                (struct attempt){.readiness = readiness,
+                                 .server = sky_server_hold(upstream->servers[k])};
     }
 }
 
@@ -182,10 +191,10 @@ void sky_readiness_destroy(struct sky_readiness *readiness)
     if (readiness == NULL)
         return;
     conclude(readiness, !readiness->is_known || readiness->reachable);
+    let_go(readiness);
     for (size_t i = 0; i < readiness->upstream_count; ++i)
         sky_upstream_destroy(readiness->upstreams[i]);
     h2o_timeout_dispose(readiness->ctx->loop, &readiness->patience);
     free(readiness->upstreams);
-    free(readiness->attempts);
     free(readiness);
 }

@@ -31,19 +31,20 @@ def library(module_stage: Stage) -> Path:
 class Named:
     """A proxy whose one server is `app.test`; origins at 127.0.0.n have one port."""
 
-    def __init__(self, stage: Stage, library: Path, *hosts: int, workers: int = 1, **config: Any) -> None:
+    def __init__(self, stage: Stage, library: Path, *hosts: int, workers: int = 1, silent: int = 0, **config: Any) -> None:
         self.stage, self.port = stage, free_port()
         self.origins: dict[int, Origin] = {}
         self.names = stage.path("names")
         self.log = stage.path("access.log")
         self.say(*hosts)
         upstream = {"servers": [f"app.test:{self.port}"], "resolve": "100ms", **config}
+        first = {f"silent{i}": {"servers": ["silent.test:80"]} for i in range(silent)}
         environment = {"LD_PRELOAD": str(library), "SKY_TEST_NAMES": str(self.names)}
         self.proxy = Skystitch(
             stage,
             [],
             config={
-                "upstreams": {"app": upstream},
+                "upstreams": {**first, "app": upstream},
                 "log": {"access": str(self.log), "format": "json"},
                 "workers": workers,
             },
@@ -165,6 +166,16 @@ def test_a_name_that_comes_later(stage: Stage, library: Path) -> None:
     named.say()
     until(lambda: named.proxy.metric("skystitch_name_lookups_total", result="failed") > failed, "it has failed")
     assert named.ask(2) == {2: 2}, "the last answer stays"
+
+
+def test_beside_names_that_nobody_answers_for(stage: Stage, library: Path) -> None:
+    """They do not hold the others up, and not the end of the process either."""
+    named = Named(stage, library, 2, silent=3)
+    named.serve(2, 3)
+    assert named.ask(2) == {2: 2}
+    named.say(3)
+    named.follows(3)
+    named.proxy.stop()
 
 
 def test_each_is_checked(stage: Stage, library: Path) -> None:

@@ -141,6 +141,24 @@ static void places_are_of_all_workers(void **state)
     tear_down(fixture);
 }
 
+static void no_server_is_another_reason_than_a_full_queue(void **state)
+{
+    struct fixture *fixture = set_up(1, 60000);
+    struct sky_upstream *other = fixture->workers[1].upstream;
+    struct request r[6];
+
+    (void)state;
+    for (int i = 0; i < 5; ++i)
+        assert_int_equal(take(fixture, 0, &r[i]), i < 2 ? SKY_TURN_HELD : SKY_TURN_QUEUED);
+    other->server_count = 0; /* as after an answer that the name has no address any more */
+    assert_int_equal(take(fixture, 1, &r[5]), SKY_TURN_NONE);
+    other->server_count = 1;
+    assert_int_equal(take(fixture, 1, &r[5]), SKY_TURN_REFUSED);
+    for (int i = 4; i >= 0; --i)
+        sky_turn_end(&r[i].turn);
+    tear_down(fixture);
+}
+
 static void who_waits_too_long_is_told(void **state)
 {
     struct fixture *fixture = set_up(1, 10);
@@ -240,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(places_are_of_all_workers),
+        cmocka_unit_test(no_server_is_another_reason_than_a_full_queue),
         cmocka_unit_test(who_waits_too_long_is_told),
         cmocka_unit_test(who_leaves_the_queue_costs_nobody_a_turn),
         cmocka_unit_test(a_place_is_moved_with_its_request),

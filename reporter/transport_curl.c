@@ -6,6 +6,8 @@
  * - no connection, a broken one, the deadline: libcurl reports it, judged as unavailable or late.
  * - the backend answers while the body is still going up: libcurl would go on until its deadline
  *   (7.88.1) or the end of the body; wait takes the call out of the multi handle and judges.
+ * - the backend answers before it, and libcurl sees that only when it sends the last of the body:
+ *   it would go on until its deadline; wait does the same after MAX_ANSWERED_TURNS.
  * - an answer that does not end: cut off at MAX_ANSWER_BYTES.
  * - the backend's HTTP/2 window stays shut: libcurl asks for writability all the same and then
  * writes nothing; wait pauses when that has gone on for MAX_EMPTY_TURNS. */
@@ -28,6 +30,9 @@
  * its stream's window, but not for the connection's. */
 #define MAX_EMPTY_TURNS 16
 #define PAUSE_MS 5
+
+/* Of a call whose answer is known: so long libcurl may take to end it. */
+#define MAX_ANSWERED_TURNS 16
 
 struct sky_transport {
     const struct sky_reporter_options *options;
@@ -263,19 +268,33 @@ static void end_finished(struct sky_transport *transport)
     }
 }
 
+static bool is_answered(const struct sky_transport *transport, const struct sky_curl_call *call)
+{
+    return transport->dialect->is_answered != NULL && transport->dialect->is_answered(call);
+}
+
 /* With the body sent to its end the end of the stream is near, and libcurl may keep the connection.
  */
 static void end_answered(struct sky_transport *transport)
 {
     struct sky_curl_call *next;
 
-    if (transport->dialect->is_answered == NULL)
-        return;
     for (struct sky_curl_call *call = transport->calls; call != NULL; call = next) {
         next = call->next;
-        if (transport->dialect->is_answered(call) && sky_curl_sent(call) < call->body_bytes)
+        if (is_answered(transport, call) &&
+            (sky_curl_sent(call) < call->body_bytes || ++call->answered_turns > MAX_ANSWERED_TURNS))
             end_call(transport, call, CURLE_ABORTED_BY_CALLBACK);
     }
+}
+
+/* An end that libcurl has missed makes no socket ready. */
+static int wait_ms(const struct sky_transport *transport, int timeout_ms)
+{
+    const struct sky_curl_call *call = transport->calls;
+
+    while (call != NULL && !is_answered(transport, call))
+        call = call->next;
+    return call != NULL && timeout_ms > PAUSE_MS ? PAUSE_MS : timeout_ms;
 }
 
 static uint64_t moved_bytes(const struct sky_transport *transport)
@@ -302,7 +321,7 @@ bool sky_curl_wait(struct sky_transport *transport, int wake_fd, int timeout_ms)
 
     if (transport->empty_turns >= MAX_EMPTY_TURNS)
         pause_until_woken(wake_fd, timeout_ms);
-    curl_multi_poll(transport->multi, &wake, 1, timeout_ms, &ready);
+    curl_multi_poll(transport->multi, &wake, 1, wait_ms(transport, timeout_ms), &ready);
     curl_multi_perform(transport->multi, &running);
     bool is_empty = ready > 0 && wake.revents == 0 && moved_bytes(transport) == moved;
     transport->empty_turns = is_empty ? transport->empty_turns + 1 : 0;

@@ -23,6 +23,7 @@ struct sky_curl_call {
     uint64_t body_bytes;
     uint64_t read_bytes;     /* of the body, by libcurl so far */
     uint64_t received_bytes; /* of the answer's body */
+    unsigned answered_turns; /* since the answer is known */
     bool is_unclear;         /* judged: not confirmed, but the backend may have taken some of it */
     char curl_error[CURL_ERROR_SIZE];
     /* gRPC: where the body is read from; status -1 until it has come. */

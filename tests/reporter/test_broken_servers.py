@@ -102,6 +102,28 @@ def test_early_status_of_a_small_call(drive: Start) -> None:
         d.wait(confirmed=10)
 
 
+def test_status_before_the_end_of_the_body(drive: Start) -> None:
+    """libcurl reads the status, then sends the rest, and would go on until its deadline: nothing more comes."""
+    taken, answered = 0, False
+
+    def refuse_and_go_on(peer: Peer, event: h2.events.Event) -> None:
+        nonlocal taken, answered
+        if isinstance(event, h2.events.DataReceived):
+            taken += event.flow_controlled_length
+        is_time = taken == 65535 or isinstance(event, h2.events.StreamEnded)
+        if is_time and not answered:
+            answered = True
+            peer.answer(event.stream_id, GRPC, ("grpc-status", "14"))
+            peer.h2.increment_flow_control_window(1 << 20, event.stream_id)
+            peer.h2.increment_flow_control_window(1 << 20)
+
+    with RawServer(refuse_and_go_on) as server:
+        d = drive(server.address, **LARGE)
+        d.push(80, 1000)
+        counters = d.wait(confirmed=80)
+        assert counters["calls_failed"] == 1
+
+
 def test_message_decides_about_status_8(drive: Start) -> None:
     """Short of memory: kept. Too large: refused, and only what is too large."""
     too_large = on_end(status_only(8, "gRPC message exceeds maximum size 10: 20"))

@@ -63,9 +63,11 @@ def test_says_who_it_is(drive: Start, collector: Collector) -> None:
     d = drive(collector.address, token="let me in", heartbeat_ms=100, properties_every=3)
     d.push(1)
     d.wait(confirmed=1)
-    wait_until(lambda: collector.calls["keepAlive"] >= 4, lambda: collector.calls)
+    wait_until(lambda: collector.calls["properties"] >= 2, lambda: collector.calls)
     beats = [name for name in collector.order if name != "collect"]
-    assert beats[:6] == ["properties", "keepAlive", "keepAlive", "keepAlive", "properties", "keepAlive"]
+    assert beats[:2] == ["properties", "keepAlive"]
+    # A beat that comes before the answer to the last one adds nothing to it.
+    assert 1 <= beats.index("properties", 1) - 1 <= 3
     for metadata in collector.metadata.values():
         assert metadata["authentication"] == "let me in"
         assert metadata["user-agent"].startswith("grpc-c-skystitch/")
@@ -222,7 +224,7 @@ def test_next_backend_and_back(drive: Start) -> None:
         d.wait(confirmed=100)
         assert len(second.ids()) == 100
         with Collector(port) as first:
-            wait_until(lambda: first.calls["keepAlive"] > 0, lambda: first.calls)
+            wait_until(lambda: "answers again" in d.log(), d.log)
             before = second.calls["collect"]
             d.push(100)
             d.wait(confirmed=200)

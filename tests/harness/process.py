@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import random
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -34,18 +36,36 @@ def until(condition: Callable[[], T], what: str, timeout: float = 15.0) -> T:
         time.sleep(0.01)
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has just now.
+@functools.cache
+def port_block() -> tuple[Iterator[int], socket.socket]:
+    """Ports that this process alone gives out, and the lock of their block: a name that ends with the process.
 
-    Not one that the kernel chooses: those are also given to outgoing connections, and so may be gone
-    before the process that is told this one has bound it.
+    Suites run beside each other. Without blocks one of them could choose a port that another one has
+    chosen and not bound yet. None of them is a port that the kernel chooses: those are also given to
+    outgoing connections.
     """
     first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(10240, max(first_ephemeral, 20480))
+    size = 256
+    blocks = list(range(10240, max(first_ephemeral, 20480) - size + 1, size))
+    random.shuffle(blocks)
+    for first in blocks:
+        lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(f"\0skystitch-tests-{first}")
+        except OSError:
+            lock.close()
+        else:
+            return itertools.cycle(range(first, first + size)), lock
+    raise RuntimeError("every block of ports is in use")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has just now, and none of these tests takes unless told so."""
+    for port in port_block()[0]:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("not reached: the ports go round")
 
 
 class Actor(Protocol):

@@ -122,7 +122,7 @@ def test_answer_stops_in_the_middle(stage: Stage, collector: Collector) -> None:
         exchange.peer_closed()
 
     origin = Origin(stage, half)
-    proxy = proxy_to(stage, collector, origin.address, response="300ms")
+    proxy = proxy_to(stage, collector, origin.address, response="2s")
     with proxy.raw() as client:
         client.send(GET)
         with pytest.raises(http.client.IncompleteRead):
@@ -153,7 +153,7 @@ def test_backlog_full(stage: Stage, collector: Collector) -> None:
     listener.bind(path)
     listener.listen(1)
     filled = fill_backlog(path)
-    proxy = proxy_to(stage, collector, f"unix:{path}", connect="400ms")
+    proxy = proxy_to(stage, collector, f"unix:{path}", connect="2s")
     assert proxy.get("/users/7").status_code == 503
     check_failed(collector.one(), 503, "backlog full")
 

@@ -248,7 +248,7 @@ def test_slow_requests_are_given_up(stage: Stage, kind: str) -> None:
 
 
 def test_an_idle_connection_is_closed_without_a_word(stage: Stage) -> None:
-    proxy = Skystitch(stage, Origin(stage).address, config={"timeouts": {"idle": "200ms"}})
+    proxy = Skystitch(stage, Origin(stage).address, config={"timeouts": {"idle": "2s"}})
     with proxy.raw() as client:
         client.send(get())
         assert client.response()[0].status == 200

@@ -191,7 +191,7 @@ def test_streamed_body_breaks_off_in_the_queue(stage: Stage) -> None:
         stage,
         "127.0.0.1:9",
         config={
-            "upstreams": {"app": {"servers": [server], "queue": {"timeout": "300ms"}}},
+            "upstreams": {"app": {"servers": [server], "queue": {"timeout": "3s"}}},
             "routes": [{"path": "/", "upstream": "app", "request_buffering": "off"}],
             "limits": {"body": "1KiB"},
         },

@@ -135,7 +135,7 @@ def test_a_client_that_was_let_in_just_before_the_stop(stage: Stage) -> None:
 
 
 def test_timers(stage: Stage) -> None:
-    timeouts = {"header": "200ms", "body": "200ms", "idle": "300ms", "write": "200ms"}
+    timeouts = {"header": "200ms", "body": "200ms", "write": "200ms"}
     size = MIB
     origin = Origin(stage, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
     setting = Setting(stage, origin.address, config={"timeouts": timeouts})
@@ -154,7 +154,11 @@ def test_timers(stage: Stage) -> None:
         client.send(client.head(1, get()))
         assert client.answer(1).reset == CANCEL
     assert setting.proxy.metric("skystitch_responses_cut_total", reason="write_timeout") == 1
-    with setting.client() as client:  # nothing at all
+
+
+def test_idle_timeout(stage: Stage) -> None:
+    setting = Setting(stage, Origin(stage).address, config={"timeouts": {"idle": "300ms"}})
+    with setting.client() as client:
         client.until_closed()
         assert [goaway.error_code for goaway in client.goaways] == [NO_ERROR]
 

@@ -126,7 +126,7 @@ def test_all_bodies_share_a_budget(stage: Stage) -> None:
 def test_a_body_that_drips(stage: Stage) -> None:
     """Bytes keep coming, so that no timeout is met; but too few of them."""
     origin = Origin(stage)
-    proxy = proxy_with(stage, origin, timeouts={"body": "300ms"}, limits={"body_rate": "1MiB"})
+    proxy = proxy_with(stage, origin, timeouts={"body": "2s"}, limits={"body_rate": "1MiB"})
     with proxy.raw() as slow:
         slow.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n")
         with contextlib.suppress(ConnectionError):
@@ -141,13 +141,13 @@ def test_an_answer_that_is_sipped(stage: Stage) -> None:
     """The client takes something in each timeouts.write, so that it is not cut for taking nothing."""
     body = bytes(8 * MIB)
     origin = Origin(stage, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    proxy = proxy_with(stage, origin, timeouts={"write": "500ms"}, limits={"answer_rate": "1MiB"})
+    proxy = proxy_with(stage, origin, timeouts={"write": "2s"}, limits={"answer_rate": "1MiB"})
     with proxy.raw(receive_buffer=4096) as slow:
         slow.send(GET)
 
         def cut() -> bool:
             with contextlib.suppress(ConnectionError):
-                slow.sock.recv(4096)
+                slow.sock.recv(512)
             return proxy.metric("skystitch_responses_cut_total", reason="rate") == 1
 
         until(cut, "the answer is cut")

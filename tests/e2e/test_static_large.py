@@ -207,7 +207,7 @@ def test_a_file_that_is_replaced(files: Files) -> None:
 
 def test_a_client_that_is_too_slow(stage: Stage) -> None:
     """It takes something in each timeouts.write, but less than limits.answer_rate."""
-    files = serving(stage, timeouts={"write": "500ms"}, limits={"answer_rate": "1MiB"})
+    files = serving(stage, timeouts={"write": "2s"}, limits={"answer_rate": "1MiB"})
     files.put_large("sipped.bin")
     with files.proxy.raw(receive_buffer=4096) as client:
         client.send(get("/static/sipped.bin"))

@@ -143,14 +143,29 @@ def test_queue(stage: Stage) -> None:
     assert all(int(segment.entry.tag("queue_ms") or 0) >= 0 for segment in waited)
 
 
-def test_queue_timeout_and_a_client_that_leaves(stage: Stage) -> None:
+def test_queue_timeout(stage: Stage) -> None:
     gate, collector = Gate(), Collector(stage)
-    proxy = proxy_to(
-        stage,
-        [server(Origin(stage, gate), max_connections=1)],
-        collector,
-        upstream={"queue": {"timeout": "300ms"}},
-    )
+    servers = [server(Origin(stage, gate), max_connections=1)]
+    proxy = proxy_to(stage, servers, collector, upstream={"queue": {"timeout": "300ms"}})
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(proxy.get, "/")
+        until(lambda: gate.inside == 1, "the server is busy")
+        late = proxy.get("/late")
+        assert late.status_code == 503
+        assert late.headers["Retry-After"]
+        gate.out.release()
+        assert running.result().status_code == 200
+    assert proxy.metric("skystitch_failures_total", reason="queue_timeout") == 1
+    failures = {segment.entry.tag("failure") for segment in collector.wait(2)}
+    assert "queue timeout" in failures
+    gate.out.release()
+    assert proxy.get("/").status_code == 200
+
+
+def test_a_client_that_leaves_the_queue(stage: Stage) -> None:
+    gate = Gate()
+    servers = [server(Origin(stage, gate), max_connections=1)]
+    proxy = proxy_to(stage, servers, upstream={"queue": {"timeout": "1m"}})
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(proxy.get, "/")
         until(lambda: gate.inside == 1, "the server is busy")
@@ -158,14 +173,9 @@ def test_queue_timeout_and_a_client_that_leaves(stage: Stage) -> None:
             client.send(b"GET /left HTTP/1.1\r\nHost: a\r\n\r\n")
             until(lambda: proxy.metric("skystitch_upstream_queue") == 1, "the request waits")
         until(lambda: proxy.metric("skystitch_upstream_queue") == 0, "it has left the queue with its client")
-        late = proxy.get("/late")
-        assert late.status_code == 503
-        assert late.headers["Retry-After"]
         gate.out.release()
         assert running.result().status_code == 200
-    assert proxy.metric("skystitch_failures_total", reason="queue_timeout") == 1
-    failures = {segment.entry.tag("failure") for segment in collector.wait(3)}
-    assert "queue timeout" in failures
+    assert proxy.metric("skystitch_failures_total") == 0
     gate.out.release()
     assert proxy.get("/").status_code == 200
 
@@ -201,7 +211,8 @@ class Patient:
             exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self.name), self.name))
 
 
-CHECK = {"path": "/healthz", "interval": "100ms", "timeout": "100ms", "rise": 2, "fall": 2}
+# Who is well may be slow on a busy machine, so the limit is more than any of these tests waits for.
+CHECK = {"path": "/healthz", "interval": "100ms", "timeout": "2s", "rise": 2, "fall": 2}
 
 
 def up(proxy: Skystitch, origin: Origin) -> bool:
@@ -253,7 +264,7 @@ def test_the_first_check_counts_at_once_and_the_last_server_is_tried(stage: Stag
 def test_a_health_check_of_a_server_that_is_gone(stage: Stage) -> None:
     app = Gunicorn(stage, "flask_app:app")
     spare = named(stage, "spare")
-    upstream = {"health_check": {**CHECK, "path": "/ready", "timeout": "2s"}}
+    upstream = {"health_check": {**CHECK, "path": "/ready"}}
     proxy = proxy_to(stage, [app.address, server(spare, backup=True)], upstream=upstream)
     until(lambda: proxy.metric("skystitch_health_checks_total", result="passed") > 0, "it was asked")
     assert proxy.get("/").text != "spare"

@@ -206,7 +206,7 @@ def test_silence_ends_it(stage: Stage) -> None:
     collector = Collector(stage)
     server = Uvicorn(stage, "socket_asgi:app")
     proxy = Skystitch(
-        stage, server.address, collector=collector, config={"timeouts": {"tunnel_idle": "300ms", "response": "100ms"}}
+        stage, server.address, collector=collector, config={"timeouts": {"tunnel_idle": "3s", "response": "2s"}}
     )
     with closing(connect(proxy)) as ws:
         for _ in range(20):
@@ -223,7 +223,7 @@ def test_silence_ends_it(stage: Stage) -> None:
 def test_stop_with_an_open_tunnel(stage: Stage) -> None:
     collector = Collector(stage)
     server = Uvicorn(stage, "socket_asgi:app")
-    proxy = Skystitch(stage, server.address, collector=collector, config={"timeouts": {"stop": "500ms"}})
+    proxy = Skystitch(stage, server.address, collector=collector, config={"timeouts": {"stop": "2s"}})
     with closing(connect(proxy)) as ws:
         proxy.signal(signal.SIGTERM)
         ws.send("x")

@@ -61,6 +61,7 @@ bool sky_backends_failed(struct sky_backends *backends, unsigned epoch, bool slo
 void sky_backends_prefer(struct sky_backends *backends)
 {
     backends->current = 0;
+    backends->epoch++;
 }
 
 void sky_backends_hurry(struct sky_backends *backends, int64_t now_ms)

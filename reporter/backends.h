@@ -17,7 +17,7 @@ struct sky_backends {
     size_t failed_count; /* in this round through the list */
     size_t slow_count;   /* of those, by a wrong token or an unknown call */
     unsigned rounds;     /* through the whole list without success */
-    unsigned epoch;      /* grows with each failure: what older calls say is no news */
+    unsigned epoch;      /* grows with each change of current: what older calls say is no news */
     int64_t ready_ms;
     bool is_up; /* current took or answered the last call */
     struct sky_ids random;
@@ -35,7 +35,8 @@ void sky_backends_answered(struct sky_backends *backends, unsigned epoch);
  * Returns true when every backend has failed since the last answer: a pause begins. */
 bool sky_backends_failed(struct sky_backends *backends, unsigned epoch, bool slow, int64_t now_ms);
 
-/* sky_backends_prefer: the first of the list works again. */
+/* sky_backends_prefer: the first of the list works again and is in use; what calls to another one
+ * end with says nothing of it. */
 void sky_backends_prefer(struct sky_backends *backends);
 
 /* sky_backends_hurry: ends a pause, since there is little time left. */

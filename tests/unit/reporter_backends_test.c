@@ -98,6 +98,23 @@ static void test_calls_of_an_older_epoch_say_nothing(void **state)
     assert_false(backends.is_up);
 }
 
+/* What is still under way to the one that stood in for it says nothing of the preferred one. */
+static void test_calls_to_the_substitute_say_nothing_of_the_preferred(void **state)
+{
+    (void)state;
+    struct sky_backends backends = backends_of(2, 1);
+
+    assert_false(lose(&backends, false, 0));
+    sky_backends_answered(&backends, backends.epoch);
+    unsigned of_substitute = backends.epoch;
+    sky_backends_prefer(&backends);
+    assert_false(sky_backends_failed(&backends, of_substitute, false, 0));
+    assert_int_equal(backends.current, 0);
+    assert_true(backends.is_up);
+    assert_false(lose(&backends, false, 0));
+    assert_int_equal(backends.current, 1);
+}
+
 static void test_slow_only_when_all_want_it(void **state)
 {
     (void)state;
@@ -132,6 +149,7 @@ int main(void)
         cmocka_unit_test(test_each_backend_once_and_then_a_pause),
         cmocka_unit_test(test_an_answer_ends_the_round),
         cmocka_unit_test(test_calls_of_an_older_epoch_say_nothing),
+        cmocka_unit_test(test_calls_to_the_substitute_say_nothing_of_the_preferred),
         cmocka_unit_test(test_slow_only_when_all_want_it),
         cmocka_unit_test(test_hurry_ends_a_pause),
     };

@@ -15,21 +15,32 @@
 
 static void on_read(h2o_socket_t *sock, const char *err);
 
-/* As recv(2). */
+static void pause_reading(struct sky_conn *conn)
+{
+    h2o_socket_read_stop(conn->sock);
+    conn->reading_paused = true;
+}
+
+/* As recv(2). A request may begin with more behind it than may be read ahead. */
 static ssize_t receive(struct sky_conn *conn)
 {
     h2o_buffer_t **input = &conn->sock->input;
     bool body = conn->state == SKY_CONN_BODY || conn->stream.unread;
     size_t wanted = body ? READ_BODY_BYTES : READ_HEAD_BYTES;
-    h2o_iovec_t room = h2o_buffer_reserve(input, wanted);
+    size_t most = conn->state == SKY_CONN_RUNNING ? SKY_CONN_READ_AHEAD : SIZE_MAX;
 
+    if ((*input)->size >= most) {
+        pause_reading(conn);
+        errno = EAGAIN;
+        return -1;
+    }
+    h2o_iovec_t room = h2o_buffer_reserve(input, wanted);
     if (room.base == NULL) {
         errno = ENOMEM;
         return -1;
     }
-    if (conn->state == SKY_CONN_RUNNING && room.len > SKY_CONN_READ_AHEAD - (*input)->size)
-        room.len = SKY_CONN_READ_AHEAD - (*input)->size;
-    ssize_t got = conn->io->receive(conn, room.base, room.len);
+    most -= (*input)->size;
+    ssize_t got = conn->io->receive(conn, room.base, room.len < most ? room.len : most);
     if (got > 0)
         (*input)->size += (size_t)got;
     return got;
@@ -64,12 +75,6 @@ void sky_conn_resume_reading(struct sky_conn *conn)
     h2o_socket_read_start(conn->sock, on_read);
     if (conn->ssl != NULL)
         sky_conn_read_rest_soon(conn);
-}
-
-static void pause_reading(struct sky_conn *conn)
-{
-    h2o_socket_read_stop(conn->sock);
-    conn->reading_paused = true;
 }
 
 static void on_bytes(struct sky_conn *conn)

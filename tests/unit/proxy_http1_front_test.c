@@ -165,6 +165,70 @@ static void test_read_ahead_is_bounded(void **state)
     client_close(&client);
 }
 
+static void answer_waiting(void)
+{
+    h2o_iovec_t body = {H2O_STRLIT("late")};
+    h2o_req_t *waiting = fixture->waiting;
+
+    fixture->waiting = NULL;
+    h2o_send(waiting, &body, 1, H2O_SEND_STATE_FINAL);
+}
+
+/* Requests in a row: `len` bytes, the last of them may be a part of one. */
+static char *put_requests(char *at, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        *at++ = GET("/")[i % (sizeof GET("/") - 1)];
+    return at;
+}
+
+static void hear_hellos(struct client *client, size_t count)
+{
+    hear(client, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate");
+    for (size_t i = 0; i < count; i++)
+        hear(client, HELLO);
+}
+
+/* A part of a head is left in a buffer that has grown, and the next read brings the rest with
+ * `behind` bytes: as much as may be read ahead, or more. What comes then has to wait, and is no end
+ * of what the client sends. */
+static void check_read_ahead_full_at_once(size_t behind)
+{
+    enum { ONE = sizeof GET("/") - 1, AHEAD = 62000, PART = AHEAD % ONE };
+    static char bytes[2 * SKY_CONN_READ_AHEAD];
+    struct client client = client_dial();
+
+    say(&client, GET("/wait"));
+    until(fixture->waiting != NULL);
+    char *end = put_requests(bytes, AHEAD - PART);
+    memcpy(end, GET("/wait"), PART);
+    say_bytes(&client, bytes, AHEAD - 100);
+    until(only_conn()->sock->input->size == AHEAD - 100);
+    say_bytes(&client, bytes + AHEAD - 100, 100); /* needs a larger buffer */
+    until(only_conn()->sock->input->size == AHEAD);
+    answer_waiting();
+    hear_hellos(&client, AHEAD / ONE);
+
+    end = put_requests(stpcpy(bytes, GET("/wait") + PART), behind);
+    say_bytes(&client, bytes, (size_t)(end - bytes));
+    until(fixture->waiting != NULL);
+    assert_int_equal(only_conn()->sock->input->size, behind);
+    put_requests(bytes, behind + ONE - behind % ONE);
+    say_bytes(&client, bytes + behind, ONE - behind % ONE);
+    until(only_conn()->reading_paused);
+    assert_int_equal(only_conn()->sock->input->size, behind);
+    answer_waiting();
+    hear_hellos(&client, behind / ONE + 1);
+    client_close(&client);
+}
+
+static void test_read_ahead_is_full_at_once(void **state)
+{
+    (void)state;
+    check_read_ahead_full_at_once(SKY_CONN_READ_AHEAD);
+    check_read_ahead_full_at_once(SKY_CONN_READ_AHEAD + 1000);
+}
+
 /* ---- bodies ---- */
 
 static void test_sized_body(void **state)
@@ -381,6 +445,7 @@ int main(void)
         TEST(test_pipelined_behind_a_slow_one),
         TEST(test_empty_line_first),
         TEST(test_read_ahead_is_bounded),
+        TEST(test_read_ahead_is_full_at_once),
         TEST(test_sized_body),
         TEST(test_body_in_file),
         TEST(test_expect),

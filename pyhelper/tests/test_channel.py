@@ -143,6 +143,8 @@ def test_full_backlog_does_not_wait() -> None:
     outcomes = [channels.send(f"@{name}", b"{}") for channels in many]
     assert outcomes[0] == SENT
     assert outcomes[-1] == LOST
+    for channels in many:
+        channels.close()
     listener.close()
 
 

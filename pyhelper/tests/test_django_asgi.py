@@ -25,6 +25,8 @@ from skystitch.scope import current, find_scope  # noqa: E402
 
 HERE = __name__
 ENTRY_POINT = "django.core.handlers.base.BaseHandler.get_response_async"
+# What some views here do, Django says it of them.
+pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning")
 ASYNC_STREAMS = pytest.mark.skipif(django.VERSION < (4, 2), reason="no asynchronous iterators")
 
 

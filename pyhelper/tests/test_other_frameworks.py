@@ -16,6 +16,10 @@ from conftest import Client, Proxy, app_span, log, message, timeless
 from skystitch.scope import current
 
 HERE = __name__
+pytestmark = [  # of what Pyramid brings along
+    pytest.mark.filterwarnings("ignore:pkg_resources is deprecated"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 class ShopError(Exception):

@@ -448,12 +448,13 @@ class TestCelery:
             "jobs", broker="memory://user:secret@queue:1", backend="cache+memory://"
         )
 
-        @app.task(name="add")
+        # Not shared: else those of one test's app are registered in the next one's too.
+        @app.task(name="add", shared=False)
         def add(a: int, b: int) -> int:
             with skystitch.span("inner"):
                 return a + b
 
-        @app.task(name="fail")
+        @app.task(name="fail", shared=False)
         def fail() -> None:
             raise ValueError("failed")
 

@@ -42,7 +42,7 @@ class Load:
                 connection = self._connection()
                 try:
                     connection.connect()
-                except ConnectionRefusedError:
+                except (ConnectionRefusedError, ConnectionResetError):  # the latter: the listener went just then
                     with self._lock:
                         self.refused += 1
                     return

@@ -37,6 +37,8 @@ ROWS_BY = ("nginx", "haproxy", "h2o", "skystitch")
 # haproxy counts two descriptors for each connection, and so needs a higher limit than machines often have.
 WEIGHED_BY = ("nginx", "h2o", "skystitch")
 
+TRIES = 3  # a load generator that does not end is killed, and its sample is taken again
+
 # Of each row and each contender that does it, µs of CPU per request, a sample a round.
 Figures = dict[Load, dict[str, Spread]]
 
@@ -142,23 +144,45 @@ def run_plain(stage: Stage, arguments: argparse.Namespace) -> str:
     return "\n\n".join([f"{machine()}. {how} {reported}", *tables, versions()])
 
 
+def run_row(
+    made: Mapping[str, Contender], load: Load, arguments: argparse.Namespace, directory: Path, hung: list[str]
+) -> dict[str, Spread]:
+    """The samples of one row; none when its load generator hangs again and again."""
+    able = [name for name in made if name not in load.not_by]
+    row = {name: Spread() for name in able}
+
+    def sample(name: str, *, warm_up: bool) -> bool:
+        for _ in range(TRIES):
+            try:
+                samples, _ = measure(made[name], load, arguments.seconds, directory, warm_up=warm_up)
+            except subprocess.TimeoutExpired:
+                hung.append(f"{load.name} at {name}")
+                continue
+            row[name].samples.append(samples[0])
+            return True
+        return False
+
+    for number in range(arguments.rounds):
+        print(f"{load.name}: round {number + 1}/{arguments.rounds}", file=sys.stderr)
+        if not all(sample(name, warm_up=number == 0) for name in rotated(able, number)):
+            return {}
+    return row
+
+
 def run_rows(stage: Stage, loads: list[Load], arguments: argparse.Namespace) -> str:
     """Several rows, the contenders that nginx's users would compare."""
     made = started(Site(stage, whole=True), ROWS_BY)
     for name in WEIGHED_BY:
         weigh(made[name], IDLE_CONNECTIONS_ROWS)
-    figures: Figures = {}
-    for load in loads:
-        able = [name for name in made if name not in load.not_by]
-        figures[load] = {name: Spread() for name in able}
-        for number in range(arguments.rounds):
-            print(f"{load.name}: round {number + 1}/{arguments.rounds}", file=sys.stderr)
-            for name in rotated(able, number):
-                warm_up = number == 0
-                samples, _ = measure(made[name], load, arguments.seconds, stage.directory, warm_up=warm_up)
-                figures[load][name].samples.append(samples[0])
+    hung: list[str] = []
+    rows = {load: run_row(made, load, arguments, stage.directory, hung) for load in loads}
+    figures = {load: row for load, row in rows.items() if row}
     reported = check_reported(made["skystitch"].process)
     how = f"{arguments.rounds} rounds of {arguments.seconds} s for each row and contender, one worker each."
+    if hung:
+        how += f" The load generator hung, and was killed: {', '.join(hung)}."
+    if len(figures) < len(rows):
+        how += f" Not measured: {', '.join(load.label for load, row in rows.items() if not row)}."
     weighed = {name: made[name] for name in WEIGHED_BY}
     tables = [rows_table(figures), memory_table(weighed, IDLE_CONNECTIONS_ROWS)]
     return "\n\n".join([f"{machine()}. {how} {reported}", *tables, versions()])

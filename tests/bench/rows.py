@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KIB, MIB = 1024, 1024 * 1024
+PATIENCE_S = 20  # h2load waits for ever at times, whatever it has been told of seconds
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class Load:
         return [*argv, url]
 
     def run(self, port: int, seconds: int, directory: Path) -> tuple[int, float]:
-        """Returns the requests answered and their number per second; fails when one was answered badly."""
+        """Returns the requests answered and their number per second; fails when one was answered badly, or
+        with subprocess.TimeoutExpired, the process being dead then."""
         argv = self.argv(port, seconds, directory)
-        output = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
+        output = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=seconds + PATIENCE_S).stdout
         return self._read_h2load(output) if self.http2_streams else self._read_wrk(output)
 
     def _read_wrk(self, output: str) -> tuple[int, float]:

@@ -204,3 +204,29 @@ def test_ocsp(stage: Stage) -> None:
     answer.write_bytes(good.read_bytes())
     reload(proxy)
     assert "Cert Status: good" in stapled(port)
+
+
+def test_records_leave_together(stage: Stage) -> None:
+    """The kernel is told of each record that another one follows at once, and of the last that none does."""
+    pki = Pki(stage.directory)
+    library, sends = stage.path("record_sends.so"), stage.path("sends")
+    source = Path(__file__).with_name("record_sends.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", source, "-o", library], check=True)
+    port, folder = free_port(), stage.path("files")
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(bytes(65000))
+    tls = {"certificates": [pki.sign("localhost", "DNS:localhost").config()]}
+    config = {
+        "listen": [{"address": f"127.0.0.1:{port}", "tls": tls}],
+        "routes": [{"path": "/", "static": str(folder)}],
+    }
+    environment = {"LD_PRELOAD": str(library), "SKY_TEST_SENDS": str(sends)}
+    proxy = Skystitch(stage, "127.0.0.1:1", config=config, env=environment, start=False)
+    # It comes before the sanitizer's own library, which has no use for it.
+    proxy.env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+    proxy.start()
+    with RawClient("127.0.0.1", port, tls=pki.context()) as client:
+        client.send(b"GET /a.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert len(client.response()[1]) == 65000
+    lines = [line.split() for line in sends.read_text().splitlines()]
+    assert [more for size, more in lines if int(size) > 16000] == ["1", "1", "1", "0"]

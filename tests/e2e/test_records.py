@@ -192,7 +192,6 @@ def test_a_flood_is_cut_and_counted(site: Site) -> None:
     site.get("/pid")
     before = site.proxy.metric("skystitch_process_logs_lost_total", by="helper")
     site.get("/many/1000")
-    until(lambda: len(site.collector.records.logs) >= 200, "the first of a flood")
 
     def all_told() -> bool:
         # the next record that goes says how many did not
@@ -203,7 +202,7 @@ def test_a_flood_is_cut_and_counted(site: Site) -> None:
 
     until(all_told, "all of the flood came or are counted")
     came = [record for record in site.collector.records.logs if "one of many" in record.text]
-    assert len(came) < 500
+    assert 0 < len(came) < 500
 
 
 @pytest.mark.parametrize(

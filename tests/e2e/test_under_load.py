@@ -83,7 +83,7 @@ def test_reloads(stage: Stage, count: int) -> None:
     proxy = front.proxy()
     config = json.loads(proxy.config_path.read_text())
     other = {"address": f"127.0.0.1:{free_port()}"}
-    with front.load(20000):
+    with front.load(20 * max(count, 50)):
         grown = 0
         for turn in range(1, count + 1):
             if turn == 200:

@@ -268,7 +268,7 @@ static void test_timeout_within_the_body(void **state)
     bool cut;
 
     (void)state;
-    bench->config.timeouts.response_ms = 100;
+    bench->config.timeouts.response_ms = 1000;
     bench_start(bench, true);
     int client = client_connect(bench);
     send_text(client, GET);
@@ -301,7 +301,7 @@ static void test_slow_client_is_no_timeout(void **state)
 
     (void)state;
     memset(body, 'x', len);
-    bench->config.timeouts.response_ms = 150;
+    bench->config.timeouts.response_ms = 1000;
     bench_start(bench, true);
     setsockopt(client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     client_connect_by(bench, client);
@@ -312,7 +312,7 @@ static void test_slow_client_is_no_timeout(void **state)
     pthread_t sender;
     struct sending sending = {app, body, len};
     pthread_create(&sender, NULL, send_in_thread, &sending);
-    usleep(500000); /* more than three times the app's limit */
+    usleep(1500000); /* more than the app's limit */
     char *response = read_response(client, &cut);
     pthread_join(sender, NULL);
     assert_false(cut);

@@ -291,7 +291,7 @@ static struct sky_text build_sw8(struct sky_trace *trace, char *dst)
 /* Whether the server shares this machine's abstract sockets, as far as its address tells. */
 static bool is_local(const struct sky_address *server)
 {
-    if (server->host == NULL || strcmp(server->host, "localhost") == 0)
+    if (server->host == NULL || sky_address_is_localhost(server))
         return true;
     if (server->sockaddr_len == 0)
         return false;

@@ -95,6 +95,16 @@ def test_the_app_is_told_the_entry(stage: Stage) -> None:
     assert int(t0) // 1000 == segment.entry.start_ms
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost", ""])
+def test_the_channel_reaches_this_machine(stage: Stage, host: str) -> None:
+    """However an upstream on this machine is written, its helper shares our abstract sockets."""
+    origin = Origin(stage, tcp=True)
+    proxy = Skystitch(stage, f"{host}:{origin.address.rpartition(':')[2]}", collector=Collector(stage))
+    assert proxy.get("/").status_code == 200
+    (stitch,) = origin.exchanges[-1].values(b"sw8-stitch")
+    assert stitch.split(b";")[1].startswith(b"@skystitch-")
+
+
 def test_a_trusted_caller_is_joined(stage: Stage) -> None:
     setting = Setting(stage)
     exchange = setting.exchange(sw8=sw8())

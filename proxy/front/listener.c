@@ -119,13 +119,14 @@ static int open_tcp(struct sky_listener *listener, const struct sockaddr *sockad
     return 0;
 }
 
-/* A socket file that a dead process left behind refuses connections; only such a one is removed. */
+/* A socket file that a dead process left behind refuses connections; only such a one is removed.
+ * One whose backlog is full has an owner, who is not waited for. */
 static void remove_stale(const struct sockaddr_un *sockaddr, socklen_t len)
 {
     struct stat status;
     if (lstat(sockaddr->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode))
         return;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return;
     if (connect(fd, (const struct sockaddr *)sockaddr, len) != 0 && errno == ECONNREFUSED)
@@ -149,7 +150,7 @@ static int open_unix(struct sky_listener *listener)
     if (add(listener, fd) != 0)
         return -1;
     for (size_t i = 1; i < listener->workers; ++i) {
-        int copy = dup(listener->fds[0]);
+        int copy = fcntl(listener->fds[0], F_DUPFD_CLOEXEC, 0);
         if (copy == -1 || add(listener, copy) != 0)
             return -1;
     }

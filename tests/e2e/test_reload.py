@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,24 @@ def test_listeners(stage: Stage) -> None:
     assert "another process listens there" in proxy.log()
     with RawClient("127.0.0.1", int(comes["address"].split(":")[1])) as client:
         assert ask(client), "of the running configuration"
+
+
+def test_the_socket_of_a_busy_process_is_not_waited_for(stage: Stage) -> None:
+    """Whether one that is there is a dead process's is asked without waiting for a place in its backlog."""
+    proxy = Skystitch(stage, Origin(stage).address)
+    path = stage.path("busy.sock")
+    with ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(path))
+        busy.listen(0)
+        with pytest.raises(BlockingIOError):
+            for _ in range(10):
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(path))
+        reload(proxy, "refused", listen=[{"address": f"127.0.0.1:{proxy.port}"}, {"address": f"unix:{path}"}])
+    assert "another process listens there" in proxy.log()
+    assert path.exists()
 
 
 def test_a_listener_that_goes_and_comes_back(stage: Stage) -> None:

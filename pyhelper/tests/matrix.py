@@ -62,7 +62,9 @@ CURRENT = (
     "djangorestframework",
     "fastapi",
     "gevent",
+    "loguru",
     "requests",
+    "structlog",
     "urllib3",
 )
 

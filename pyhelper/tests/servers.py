@@ -83,6 +83,13 @@ def _running(command: list[str], directory: Path, ready: Callable[[], bool]) -> 
             process.wait()
 
 
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + _WAIT_S
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def accepts(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -121,10 +128,10 @@ def mariadb() -> Iterator[Server]:
 
 
 @contextmanager
-def redis() -> Iterator[Server]:
+def redis(*options: str) -> Iterator[Server]:
     server = program("redis-server")
     with _directory() as directory:
         port = free_port()
         command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly"]
-        with _running([*command, "no"], directory, lambda: accepts(port)):
+        with _running([*command, "no", *options], directory, lambda: accepts(port)):
             yield Server(port, directory)

@@ -249,3 +249,44 @@ def test_redis(run: Any) -> None:
         ]
         assert [span.get("error", False) for span in spans] == [False, False, True, False, False]
         assert {span["peer"] for span in spans} == {f"127.0.0.1:{server.port}"}
+
+
+def test_redis_cluster(run: Any) -> None:
+    """Of one node that has all slots. What clients ask it for by themselves is a call, too."""
+    redis = pytest.importorskip("redis")
+    bus = ("--cluster-enabled", "yes", "--cluster-port", str(servers.free_port()))
+    with servers.redis(*bus) as server:
+        with redis.Redis("127.0.0.1", server.port) as node:
+            node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            servers.wait_until(lambda: node.cluster("info")["cluster_state"] == "ok")
+
+        async def call_async() -> None:
+            connection = redis.asyncio.RedisCluster("127.0.0.1", server.port)
+            await connection.incr("n")
+            async with connection.pipeline() as pipeline:
+                await pipeline.get("n").execute()
+            await connection.aclose()
+
+        def call() -> Any:
+            connection = redis.RedisCluster("127.0.0.1", server.port)
+            connection.set("key", "value")
+            with connection.pipeline() as pipeline:
+                pipeline.incr("n").get("n").execute()
+            asyncio.run(call_async())
+            found = connection.get("n")
+            connection.close()
+            return found
+
+        answer = run(call)
+        assert answer.result == b"2"
+        spans = answer.message["spans"][1:]
+        assert {span["peer"] for span in spans} == {f"127.0.0.1:{server.port}"}
+        asked = ("Redis/CLUSTER", "Redis/COMMAND")
+        assert [span["operation"] for span in spans if span["operation"] not in asked] == [
+            "Redis/SET",
+            "Redis/PIPELINE",
+            "Redis/INCRBY",
+            "Redis/PIPELINE",
+            "Redis/GET",
+        ]
+        assert not any(span.get("error") for span in spans)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import threading
@@ -21,6 +22,7 @@ from skystitch.clock import to_wall
 
 flask = pytest.importorskip("flask")
 
+HERE = __name__
 app = flask.Flask(__name__)
 logger = logging.getLogger("records")
 
@@ -45,6 +47,19 @@ def catch() -> str:
     except KeyError:
         logger.exception("caught")
     return "caught"
+
+
+@app.get("/loguru")
+def by_loguru() -> str:
+    from loguru import logger
+
+    logger.info("quiet")
+    logger.warning("loud: {}", 7)
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        logger.exception("caught")
+    return "said"
 
 
 @app.get("/bad")
@@ -246,6 +261,52 @@ def test_tid_for_others(run: Any) -> None:
     assert run(say).result == {"event": "x", "tid": TRACE}
     assert record == {"extra": {"tid": TRACE}}
     assert logs.tid() == "N/A"
+
+
+def test_structlog(run: Any) -> None:
+    structlog = pytest.importorskip("structlog")
+    stream = io.StringIO()
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(stream),
+        processors=[skystitch.logs.add_tid, structlog.processors.JSONRenderer(sort_keys=True)],
+    )
+    run(lambda: logger.info("within", items=1))
+    logger.info("outside")
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
+        {"event": "within", "items": 1, "tid": TRACE},
+        {"event": "outside", "tid": "N/A"},
+    ]
+
+
+def test_loguru(ask: Callable[..., Any], app_of_loguru: io.StringIO) -> None:
+    """The id in what it writes, and its records at SkyWalking, with the exception."""
+    first, second = ask("/loguru")
+    assert app_of_loguru.getvalue().splitlines()[:3] == [
+        f"{TRACE}|quiet",
+        f"{TRACE}|loud: 7",
+        f"{TRACE}|caught",
+    ]
+    assert first["text"].endswith("loud: 7")
+    assert (first["trace"], first["operation"]) == (TRACE, "GET:/loguru")
+    assert first["tags"] == [["level", "WARNING"], ["logger", HERE], ["thread", "MainThread"]]
+    assert "ZeroDivisionError" in second["text"]
+    assert second["tags"][0] == ["level", "ERROR"]
+
+
+@pytest.fixture
+def app_of_loguru() -> Iterator[io.StringIO]:
+    """What an app writes that is set up as docs/records.md says."""
+    pytest.importorskip("loguru")
+    from loguru import logger
+
+    stream = io.StringIO()
+    logger.remove()
+    logger.configure(patcher=skystitch.logs.patch_record)
+    logger.add(stream, format="{extra[tid]}|{message}")
+    logger.add(skystitch.logs.loguru_sink, level="WARNING")
+    yield stream
+    logger.remove()
+    logger.configure(patcher=lambda _: None)
 
 
 def test_the_apps_tid_is_its_own(written: io.StringIO) -> None:

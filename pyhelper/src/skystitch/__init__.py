@@ -9,11 +9,14 @@ The rest is for apps that want to say more of themselves, see api: it is loaded 
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from skystitch._version import __version__
 
 if TYPE_CHECKING:
+    from skystitch import logs as logs
+    from skystitch import testing as testing
     from skystitch.api import (
         add_error,
         add_log,
@@ -43,6 +46,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("logs", "testing"):
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from skystitch import api

@@ -223,7 +223,7 @@ def _command(client: Any, *args: Any, **_: Any) -> exits.Target:
 
 
 def _pipeline(pipeline: Any, *_: Any, **__: Any) -> exits.Target | None:
-    stack = getattr(pipeline, "command_stack", None) or getattr(pipeline, "_command_stack", ())
+    stack = _commands_of(pipeline)
     if not stack:
         return None
     commands = [_name(_arguments(command)[0]) for command in stack[:_MAX_COMMANDS]]
@@ -237,6 +237,14 @@ def _pipeline(pipeline: Any, *_: Any, **__: Any) -> exits.Target | None:
         ["cache.op", operations.pop() if len(operations) == 1 else ""],
     ]
     return exits.Target(COMPONENT, "cache", "Redis/PIPELINE", _peer(pipeline), tags)
+
+
+def _commands_of(pipeline: Any) -> Any:
+    """Those that wait; of a cluster's since redis 6 what executes them has them."""
+    strategy = getattr(pipeline, "_execution_strategy", None)
+    if strategy is not None:
+        return getattr(strategy, "_command_queue", ())
+    return getattr(pipeline, "command_stack", None) or getattr(pipeline, "_command_stack", ())
 
 
 def _arguments(command: Any) -> Any:
@@ -268,7 +276,8 @@ def _peer(client: Any) -> str:
 
 
 def _peer_of_cluster(client: Any) -> str:
-    client = getattr(client, "_client", client) or client  # an asynchronous pipeline's
+    for name in ("_client", "cluster_client"):  # an asynchronous pipeline's; since redis 6
+        client = getattr(client, name, None) or client
     manager = getattr(client, "nodes_manager", None)
     nodes = getattr(manager, "startup_nodes", None) or getattr(manager, "nodes_cache", None) or {}
     names = list(nodes)[:3]

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from skystitch import agent
+from skystitch import agent, wire
 from skystitch.channel import losses
 
 SEGMENT = "5e9c0000000000000000000000007a11"
@@ -311,3 +311,21 @@ def timeless(made: dict[str, Any]) -> dict[str, Any]:
             assert f"{os.sep}skystitch{os.sep}" not in data["stack"]
             entry["data"] = [pair for pair in entry["data"] if pair[0] != "stack"]
     return made
+
+
+def written(span: dict[str, Any]) -> str:
+    """A span as the helper writes it."""
+    return wire.span(
+        span["id"],
+        span["parent"],
+        span["type"],
+        span.get("layer", "unknown"),
+        span.get("component", 0),
+        span["operation"],
+        span.get("peer", ""),
+        [wire.tag(*pair) for pair in span["tags"]] if "tags" in span else None,
+        span.get("begin", 0),
+        span.get("duration", 0),
+        span.get("error", False),
+        span.get("logs"),
+    )

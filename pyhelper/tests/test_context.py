@@ -31,10 +31,10 @@ def test_first_spans_of_two_threads_at_once(
     def count(start: int) -> Any:
         monkeypatch.undo()
         between.append(recording.new_span())
-        recording.add_span({"id": between[0]})
+        recording.add_span(between[0], "a span")
         return itertools.count(start)
 
     monkeypatch.setattr(context.itertools, "count", count)
     ids = [recording.new_span(), recording.new_span()]
     assert [*between, *ids] == [2, 3, 4]
-    assert recording._spans == [{"id": 2}]
+    assert recording._spans == ["a span"]

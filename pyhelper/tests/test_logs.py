@@ -16,7 +16,7 @@ import pytest
 
 import skystitch
 from conftest import SEGMENT, TRACE, Client
-from skystitch import agent, logs
+from skystitch import agent, http_exits, logs
 from skystitch.channel import losses
 from skystitch.clock import to_wall
 
@@ -38,6 +38,15 @@ def span() -> str:
     with skystitch.span("inner"):
         logger.warning("within")
     return "said"
+
+
+@app.get("/call")
+def call() -> str:
+    outgoing = http_exits.begin(7002, "GET", "http://stock/")
+    assert outgoing is not None
+    logger.warning("connecting")
+    outgoing.end()
+    return "called"
 
 
 @app.get("/catch")
@@ -111,6 +120,11 @@ def test_a_record_of_a_request(ask: Callable[..., Any]) -> None:
 
 def test_a_record_of_a_span(ask: Callable[..., Any]) -> None:
     assert ask("/span")[0]["span"] == 2
+
+
+def test_a_record_of_an_outgoing_call(ask: Callable[..., Any]) -> None:
+    """What the library writes during a call belongs to where the call was made."""
+    assert (ask("/call")[0]["trace"], ask("/call")[0]["span"]) == (TRACE, 1)
 
 
 def test_a_record_beside_requests(ask: Callable[..., Any], client: Client) -> None:

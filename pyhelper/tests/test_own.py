@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import skystitch
-from conftest import TRACE, Proxy, b64, sw8
+from conftest import TRACE, Proxy, b64, sw8, written
 from skystitch import http_exits, own, spans, wire
 from skystitch.channel import losses
 from skystitch.scope import find_scope
@@ -83,7 +83,7 @@ def test_each_is_a_trace_of_its_own(proxy: Proxy) -> None:
 
 
 def test_work_that_a_message_asks_for(proxy: Proxy) -> None:
-    entry = spans.open_entry([sw8(), "defective"], 41, "Kafka/t", [["mq.topic", "t"]], "")
+    entry = spans.open_entry([sw8(), "defective"], 41, "Kafka/t", [wire.tag("mq.topic", "t")], "")
     assert entry is not None
     entry.enter()
     assert skystitch.current_trace_id() == TRACE
@@ -97,6 +97,16 @@ def test_work_that_a_message_asks_for(proxy: Proxy) -> None:
         41,
         True,
     )
+
+
+def test_work_that_is_asked_for_within_a_trace_is_a_part_of_it(proxy: Proxy) -> None:
+    with skystitch.span("outer"):
+        entry = spans.open_entry([sw8()], 41, "Kafka/t", [wire.tag("mq.topic", "t")])
+        assert entry is not None
+        entry.end()
+    (message,) = read(proxy)
+    assert shape(message) == [(1, 0, "local", "outer"), (2, 1, "local", "Kafka/t")]
+    assert message["spans"][1]["tags"] == [["mq.topic", "t"]]
 
 
 def test_of_an_unsampled_caller_nothing_is_said(proxy: Proxy) -> None:
@@ -213,5 +223,5 @@ def test_vectors(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     if not app.get("refs"):
         segment._trace = case["message"]["trace"]
     for span in app["spans"]:
-        segment.add_span(span)
+        segment.add_span(span["id"], written(span))
     assert [json.loads(message) for message in sent] == [case["message"]]

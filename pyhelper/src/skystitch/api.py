@@ -227,7 +227,7 @@ def _recorder() -> Recorder | None:
         below = scope.below()
         if below is not None:
             return below[0]
-        scope = getattr(scope, "_above", None)
+        scope = getattr(scope, "above", None)
     return None
 
 
@@ -246,7 +246,11 @@ def _open(
     operation: str, component: int, layer: str, tags: Mapping[str, object] | None
 ) -> spans.LocalSpan | None:
     try:
-        return spans.open_local(operation, component, layer, () if tags is None else tags.items())
+        opened = spans.open_local(operation, int(component), layer, [])
+        if opened is not None and tags:
+            for key, value in tags.items():
+                opened.tag(str(key), str(value))
+        return opened
     except Exception:
         log.internal_error("skystitch.span")
         return None

@@ -63,7 +63,7 @@ class Recording(Recorder):
     _headers: Headers | None = None
     _closed = False
     _errors: list[tuple[BaseException, bool, int]] | None = None
-    _spans: list[wire.Span] | None = None
+    _spans: list[str] | None = None
     _ids: Iterator[int]
     _route: wire.Route | None = None
     _status = 0
@@ -73,10 +73,10 @@ class Recording(Recorder):
     _begin: int | None = None
     _way: int | None = None
     _sw8: wire.Sw8 | None = None
-    _tags: list[list[str]] | None = None
+    _tags: list[str] | None = None
     _logs: list[dict[str, Any]] | None = None
     _ignored = False
-    _outgoing: tuple[wire.Route, tuple[str, str], bool] | None = None
+    _outgoing: tuple[wire.Route, str, str, bool] | None = None
 
     def __init__(
         self, environ: Environ, start_response: Callable[..., Any], field: str, clock: int
@@ -152,7 +152,7 @@ class Recording(Recorder):
         if self._is_open():
             self._tags = self._tags or []
             if len(self._tags) < _MAX_TAGS:
-                self._tags.append([key, value])
+                self._tags.append(wire.tag(key, value))
 
     def log(self, data: list[list[str]]) -> None:
         if self._is_open():
@@ -166,10 +166,7 @@ class Recording(Recorder):
             self._outgoing = None
 
     def now(self) -> int:
-        begin = self._begin
-        if begin is None:
-            begin = self._began()
-        return begin + (perf_counter_ns() - self._clock) // 1000
+        return self._began() + (perf_counter_ns() - self._clock) // 1000
 
     def new_span(self) -> int:
         # What allows the first span allows the others, until the answer.
@@ -189,6 +186,7 @@ class Recording(Recorder):
             outbox.count_lost()
             return False
         ids = itertools.count(APP_SPAN + 1)
+        self.zero = self._clock - self._began() * 1000
         # From here on no call, within which another thread of the request could do the same.
         if self._spans is None:
             self.noted = True
@@ -199,12 +197,12 @@ class Recording(Recorder):
             self._route, self._correlation = self._route, self._correlation
         return True
 
-    def add_span(self, span: wire.Span) -> None:
+    def add_span(self, span: int, text: str) -> None:
         spans = self._spans
         if spans is None or self._closed or (self.answered and not self.streams):
             outbox.count_lost()
         else:
-            spans.append(span)
+            spans.append(text)
 
     def operation(self) -> str:
         """The operation as far as it is known, for the sw8 of outgoing calls."""
@@ -233,27 +231,24 @@ class Recording(Recorder):
             prepared = self._prepare_outgoing(route)
             if prepared is None:
                 return {}
-        _, parts, is_plain = prepared
-        headers = {"sw8": wire.exit_sw8(parts, span, peer)}
+        _, before, after, is_plain = prepared
+        headers = {"sw8": f"{before}{span}{after}{wire.address(peer)}"}
         if not is_plain or self._correlation is not None:
             if self.environ.get("HTTP_SW8_X", "").partition("-")[0] == "1":
                 headers["sw8-x"] = "1"  # no metrics are made of the whole trace
             self._add_correlation(headers)
         return headers
 
-    def _prepare_outgoing(
-        self, route: wire.Route
-    ) -> tuple[wire.Route, tuple[str, str], bool] | None:
-        """What all calls take along that are made under this route: the parts of their sw8, and
-        whether there is nothing else."""
+    def _prepare_outgoing(self, route: wire.Route) -> tuple[wire.Route, str, str, bool] | None:
+        """What all calls take along that are made under this route: their sw8 before and after the
+        span's id, up to the address, and whether there is nothing else."""
         sw8 = self.sw8()
         if sw8 is None:
             return None
         if self._ignored:
             sw8 = sw8._replace(sample="0")
         is_plain = "HTTP_SW8_X" not in self.environ and not self._received_correlation()
-        parts = wire.exit_sw8_parts(sw8, route.operation)
-        self._outgoing = route, parts, is_plain
+        self._outgoing = (route, *wire.exit_sw8(sw8, route.operation), is_plain)
         return self._outgoing
 
     def _received_correlation(self) -> str:
@@ -378,7 +373,7 @@ class Recording(Recorder):
         more = str(self._parts + self._opened)
         return more, self._data(sw8.segment, route, spans) if way == _BY_HEADER else ""
 
-    def _send(self, segment: str, route: wire.Route, spans: list[wire.Span]) -> int:
+    def _send(self, segment: str, route: wire.Route, spans: list[str]) -> int:
         """Returns the way that is left: there is another one if the channel is a stranger's."""
         head = wire.head(segment, self.component, route, ignored=self._ignored)
         messages, dropped = wire.messages(head, spans, first=self._opened)
@@ -395,7 +390,7 @@ class Recording(Recorder):
                 self._parts += 1
         return _BY_CHANNEL
 
-    def _data(self, segment: str, route: wire.Route, spans: list[wire.Span]) -> str:
+    def _data(self, segment: str, route: wire.Route, spans: list[str]) -> str:
         head = wire.head(segment, self.component, route, ignored=self._ignored)
         messages, dropped = wire.messages(head, spans, wire.MAX_DATA_BYTES, max_parts=1)
         if dropped:
@@ -404,25 +399,23 @@ class Recording(Recorder):
 
     def _app_span(
         self, route: wire.Route, told: list[tuple[BaseException, bool, int]], failed: bool
-    ) -> wire.Span:
-        span: wire.Span = {
-            "id": APP_SPAN,
-            "parent": ENTRY_SPAN,
-            "type": "local",
-            "layer": "unknown",
-            "component": self.component,
-            "operation": wire.clean(route.handler or self.entry_point),
-            "begin": self._began(),
-            "duration": (perf_counter_ns() - self._clock) // 1000,
-        }
-        if failed:
-            span["error"] = True
-        logs = [{"at": at, "data": errors.describe(error)} for error, _, at in told]
-        if self._tags:
-            span["tags"] = self._tags
-        if logs or self._logs:
-            span["logs"] = [*(self._logs or ()), *logs]
-        return span
+    ) -> str:
+        logs = [*(self._logs or ())]
+        logs += [{"at": at, "data": errors.describe(error)} for error, _, at in told]
+        return wire.span(
+            APP_SPAN,
+            ENTRY_SPAN,
+            "local",
+            "unknown",
+            self.component,
+            route.handler or self.entry_point,
+            "",
+            self._tags,
+            self._began(),
+            (perf_counter_ns() - self._clock) // 1000,
+            failed,
+            logs,
+        )
 
     def _is_over(self) -> bool:
         return self._closed or (self.answered and not self.streams)

@@ -12,8 +12,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from skystitch import errors, log, wire
-from skystitch.scope import ENTRY_SPAN, Recorder, Scope, current
+from skystitch import errors, log
+from skystitch.scope import ENTRY_SPAN, Recorder, Scope
 from skystitch.spans import OpenSpan, place
 
 
@@ -24,7 +24,7 @@ class Target(NamedTuple):
     layer: str  # database, cache, mq, http, rpc
     operation: str
     peer: str  # host:port, or what names the server otherwise; never empty
-    tags: list[list[str]]
+    tags: list[str]  # as wire.tag() writes them
 
 
 class Ignored:
@@ -39,68 +39,30 @@ class Ignored:
 Describe = Callable[..., "Target | None"]
 Wrapper = Callable[[Any], Any]
 
-_MAX_NAME = 256
-_enter_scope = current.set  # found at once: a method of an imported name is not
-
 
 class Call(OpenSpan):
     """One call until end(). While it lasts it is the current scope, so that a library below the one
     that began it adds no span of its own."""
 
-    __slots__ = ("_above",)
+    __slots__ = ("above",)
 
-    def __init__(
-        self, above: Scope, recorder: Recorder, span: wire.Span | None, *, is_current: bool = True
-    ) -> None:
-        """span: None to add none. is_current: False for a call that may end in another context than
-        it began in."""
-        # All by hand, as what each call pays for.
-        self._recorder = recorder
-        self._span = span
-        self._above = above
-        self._reset = _enter_scope(self) if is_current else None
+    above: Scope  # what it was begun in
 
     def below(self) -> tuple[Recorder, int] | None:
         # A thread or task that the library has begun meanwhile keeps this scope.
-        return self._above.below() if self._reset is None else None
+        return self.above.below() if self._reset is None else None
 
     def propagated(self, peer: str) -> dict[str, str]:
         """What the call takes along to peer."""
-        span = ENTRY_SPAN if self._span is None else self._span["id"]
-        return self._recorder.propagated(span, peer)
-
-
-def new_span(
-    recorder: Recorder,
-    parent: int,
-    component: int,
-    layer: str,
-    operation: str,
-    peer: str,
-    tags: list[list[str]],
-) -> wire.Span | None:
-    """What follows parent is a Target's. None when the span would not be reported."""
-    span = recorder.new_span()
-    if span == ENTRY_SPAN:
-        return None
-    return {
-        "id": span,
-        "parent": parent,
-        "type": "exit",
-        "layer": layer,
-        "component": component,
-        "operation": operation[:_MAX_NAME],
-        "peer": peer[:_MAX_NAME],
-        "tags": tags,
-        "begin": recorder.now(),
-    }
+        return self._recorder.propagated(self._span, peer)
 
 
 def start(
     describe: Describe, *args: Any, is_current: bool = True, carries: bool = False, **kwargs: Any
 ) -> Call | None:
-    """Begins the call that these arguments make. None: there is nothing to trace. carries: the
-    trace goes along, even where the span is not reported."""
+    """Begins the call that these arguments make. None: there is nothing to trace. is_current: False
+    for a call that may end in another context than it began in. carries: the trace goes along, even
+    where the span is not reported."""
     return _start(describe, args, kwargs, is_current, carries)
 
 
@@ -119,10 +81,15 @@ def _start(
         target = describe(*args, **kwargs)
         if target is None:
             return None
-        span = new_span(recorder, parent, *target)
-        if span is None and not carries:
+        span = recorder.new_span()
+        if span == ENTRY_SPAN and not carries:
             return None
-        return Call(above, recorder, span, is_current=is_current)
+        component, layer, operation, peer, tags = target
+        call = Call(recorder, span, parent, "exit", layer, component, operation, peer, tags)
+        call.above = above
+        if is_current:
+            call.enter()
+        return call
     except Exception:
         log.internal_error(getattr(describe, "__module__", "a plugin"))
         return None

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from skystitch import exits, log, wire
-from skystitch.scope import ENTRY_SPAN, Recorder, Scope, current
+from skystitch import exits, log
 from skystitch.spans import place
+from skystitch.wire import quoted
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _MAX_PORT = 65535
@@ -22,7 +22,6 @@ _MAX_ORIGINS = 512
 _MAX_ORIGIN = 300
 _CLIENT_ERROR = 400
 _MAX_URL = 2048
-_enter_scope = current.set  # found at once: a method of an imported name is not
 #: What calls of ours carry. An app that hands all headers of its request on must not hand on those
 #: of its own request, least of all the proxy's word to it.
 PROPAGATED = frozenset(("sw8", "sw8-correlation", "sw8-stitch", "sw8-x"))
@@ -33,28 +32,14 @@ class HttpCall(exits.Call):
 
     __slots__ = ("headers",)
 
-    def __init__(
-        self,
-        above: Scope,
-        recorder: Recorder,
-        span: wire.Span | None,
-        peer: str,
-        is_current: bool,
-    ) -> None:
-        self._recorder = recorder
-        self._span = span
-        self._above = above
-        #: What goes into a copy of the caller's headers.
-        self.headers = recorder.propagated(ENTRY_SPAN if span is None else span["id"], peer)
-        self._reset = _enter_scope(self) if is_current else None
+    headers: dict[str, str]  # what goes into a copy of the caller's
 
     def answered(self, status: object) -> None:
         """The call was answered by this status; anything but a number is none."""
         if not isinstance(status, int):
             self.end()
             return
-        if self._span is not None:
-            self._span["tags"].append(["http.status_code", str(int(status))])
+        self._tags.append(f'["http.status_code","{int(status)}"]')
         self.end(failed=status >= _CLIENT_ERROR)
 
 
@@ -112,9 +97,14 @@ def begin(
         if type(url) is not str:
             url = url.decode() if isinstance(url, bytes) else str(url)
         path, peer, shown = target(url)
-        tags = [["http.method", method], ["http.url", shown[:_MAX_URL]]]
-        span = exits.new_span(recorder, parent, component, "http", path, peer, tags)
-        return HttpCall(above, recorder, span, peer, is_current)
+        span = recorder.new_span()
+        told = f'["http.method",{quoted(method)}],["http.url",{quoted(shown[:_MAX_URL])}]'
+        call = HttpCall(recorder, span, parent, "exit", "http", component, path, peer, [told])
+        call.above = above
+        call.headers = recorder.propagated(span, peer)
+        if is_current:
+            call.enter()
+        return call
     except ValueError:
         return None
     except Exception:

@@ -193,7 +193,7 @@ def _recorder(scope: Scope | None) -> tuple[Recorder, int] | None:
         found = scope.below()
         if found is not None:
             return found
-        scope = getattr(scope, "_above", None)
+        scope = getattr(scope, "above", None)
     return None
 
 

@@ -39,14 +39,14 @@ class Segment(Recorder):
 
     def __init__(self, received: list[wire.Sw8], correlation: str = "") -> None:
         """received: the sw8 of whoever caused this; of the first the trace is continued."""
-        self._clock = perf_counter_ns()
+        self.zero = perf_counter_ns()
         self._at = time_ns() // 1000
         self._segment = uuid.uuid4().hex
         self._received = received[:_MAX_REFS]
         self._trace = wire.text_of_base64(received[0].trace_id) if received else uuid.uuid4().hex
         self._sampled = not received or received[0].sample != "0"
         self._given_correlation = correlation
-        self._spans: list[wire.Span] = []
+        self._spans: list[str] = []
         self._ids = itertools.count(ROOT)
         self._operation = ""
         self._over = False
@@ -61,7 +61,7 @@ class Segment(Recorder):
         """There is no span yet."""
 
     def now(self) -> int:
-        return (perf_counter_ns() - self._clock) // 1000
+        return (perf_counter_ns() - self.zero) // 1000
 
     def new_span(self) -> int:
         if not self._sampled or self._over:
@@ -72,16 +72,16 @@ class Segment(Recorder):
         outbox.count_lost()
         return ENTRY_SPAN
 
-    def add_span(self, span: wire.Span) -> None:
+    def add_span(self, span: int, text: str) -> None:
         if self._over:
             outbox.count_lost()
             return
-        if span["id"] != ROOT:
-            self._spans.append(span)
+        if span != ROOT:
+            self._spans.append(text)
             return
         self._over = True
         if self._sampled:
-            self._send([span, *self._spans])
+            self._send([text, *self._spans])
         self._spans = []
 
     def name(self, operation: str) -> None:
@@ -115,7 +115,7 @@ class Segment(Recorder):
     def _received_correlation(self) -> str:
         return self._given_correlation
 
-    def _send(self, spans: list[wire.Span]) -> None:
+    def _send(self, spans: list[str]) -> None:
         head: dict[str, Any] = {
             "v": 1,
             "segment": self._segment,

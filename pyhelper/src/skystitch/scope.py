@@ -33,6 +33,7 @@ class Scope:
 class Recorder(Scope):
     """What collects the spans of one segment: of a request, or of one's own (see own)."""
 
+    zero: int  # perf_counter_ns() where the segment's times begin; known once it has a span
     _correlation: dict[str, str] | None = None  # once the app has asked for it
 
     def now(self) -> int:
@@ -44,8 +45,8 @@ class Recorder(Scope):
         to it then still hangs in the right place of the trace."""
         raise NotImplementedError
 
-    def add_span(self, span: wire.Span) -> None:
-        """A span has ended."""
+    def add_span(self, span: int, text: str) -> None:
+        """A span has ended: its id, and all of it as wire.span() writes it."""
         raise NotImplementedError
 
     def trace_id(self) -> str:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from contextvars import Token
+from time import perf_counter_ns
 from typing import Any
 
 from skystitch import errors, log, own, wire
 from skystitch.scope import ENTRY_SPAN, Recorder, Scope, current, find_scope
 
-_leave_scope = current.reset  # found at once: a method of an imported name is not
+# Found at once: a method of an imported name is looked up anew by each call.
+_enter_scope, _leave_scope = current.set, current.reset
 _MAX_TAGS = 60
 _MAX_LOGS = 30
 _MAX_TEXT = 4096
@@ -19,16 +21,52 @@ _MAX_NAME = 256
 class OpenSpan(Scope):
     """One span until end(). The scope of what runs meanwhile, if it is entered."""
 
-    __slots__ = ("_recorder", "_reset", "_span")
+    __slots__ = (
+        "_clock",
+        "_component",
+        "_failed",
+        "_kind",
+        "_layer",
+        "_logs",
+        "_operation",
+        "_parent",
+        "_peer",
+        "_recorder",
+        "_reset",
+        "_span",
+        "_tags",
+    )
 
-    def __init__(self, recorder: Recorder, span: wire.Span | None) -> None:
-        """span: None for one that is not reported."""
+    def __init__(
+        self,
+        recorder: Recorder,
+        span: int,
+        parent: int,
+        kind: str,
+        layer: str,
+        component: int,
+        operation: str,
+        peer: str,
+        tags: list[str],
+    ) -> None:
+        """span: its id, ENTRY_SPAN for one that is not reported. operation and peer may be of any
+        length. tags: as wire.tag() writes them."""
         self._recorder = recorder
         self._span = span
+        self._parent = parent
+        self._kind = kind
+        self._layer = layer
+        self._component = component
+        self._operation = operation
+        self._peer = peer
+        self._tags = tags
+        self._logs: list[dict[str, Any]] | None = None
+        self._failed = False
         self._reset: Token[Scope | None] | None = None
+        self._clock = perf_counter_ns()
 
     def enter(self) -> None:
-        self._reset = current.set(self)
+        self._reset = _enter_scope(self)
 
     def leave(self) -> None:
         reset = self._reset
@@ -41,25 +79,22 @@ class OpenSpan(Scope):
             current.set(None)
 
     def below(self) -> tuple[Recorder, int] | None:
-        return self._recorder, ENTRY_SPAN if self._span is None else self._span["id"]
+        return self._recorder, self._span
 
     def tag(self, key: str, value: str) -> None:
-        span = self._span
-        if span is not None and len(span["tags"]) < _MAX_TAGS:
-            span["tags"].append([key, value[:_MAX_TEXT]])
+        if len(self._tags) < _MAX_TAGS:
+            self._tags.append(wire.tag(key, value[:_MAX_TEXT]))
 
     def log(self, data: list[list[str]]) -> None:
-        span = self._span
-        if span is None:
+        if self._span == ENTRY_SPAN:
             return
-        logs = span.setdefault("logs", [])
-        if len(logs) < _MAX_LOGS:
-            logs.append({"at": self._recorder.now(), "data": data})
+        self._logs = self._logs or []
+        if len(self._logs) < _MAX_LOGS:
+            self._logs.append({"at": self._recorder.now(), "data": data})
 
     def fail(self) -> None:
         """The span is an error."""
-        if self._span is not None:
-            self._span["error"] = True
+        self._failed = True
 
     def end(self, error: BaseException | None = None, *, failed: bool = False) -> None:
         """What the span stands for is over, or has failed by error. failed: without an exception.
@@ -68,17 +103,29 @@ class OpenSpan(Scope):
             if self._reset is not None:
                 self.leave()
             span = self._span
-            if span is None:
+            if span == ENTRY_SPAN:
                 return
-            recorder = self._recorder
-            span["duration"] = recorder.now() - span["begin"]
+            clock, recorder = self._clock, self._recorder
+            duration = (perf_counter_ns() - clock) // 1000
             if error is not None:
                 self.log(errors.describe(error))
                 failed = True
-            if failed:
-                span["error"] = True
-            self._span = None
-            recorder.add_span(span)
+            self._span = ENTRY_SPAN
+            text = wire.span(
+                span,
+                self._parent,
+                self._kind,
+                self._layer,
+                self._component,
+                self._operation[:_MAX_NAME],
+                self._peer[:_MAX_NAME],
+                self._tags,
+                (clock - recorder.zero) // 1000,
+                duration,
+                failed or self._failed,
+                self._logs,
+            )
+            recorder.add_span(span, text)
         except Exception:
             log.internal_error("the end of a span")
 
@@ -87,14 +134,10 @@ class LocalSpan(OpenSpan):
     """Work of the app's own; what it calls hangs below. After its end, which a thread or task begun
     meanwhile may outlive, that hangs where the span hung."""
 
-    __slots__ = ("_parent",)
-
-    def __init__(self, recorder: Recorder, parent: int, span: wire.Span | None) -> None:
-        super().__init__(recorder, span)
-        self._parent = parent
+    __slots__ = ()
 
     def below(self) -> tuple[Recorder, int] | None:
-        return self._recorder, self._parent if self._span is None else self._span["id"]
+        return self._recorder, self._parent if self._span == ENTRY_SPAN else self._span
 
 
 def place() -> tuple[Scope, Recorder, int] | None:
@@ -109,10 +152,9 @@ def place() -> tuple[Scope, Recorder, int] | None:
     return None if below is None else (above, below[0], below[1])
 
 
-def open_local(
-    operation: str, component: int = 0, layer: str = "unknown", tags: Any = ()
-) -> LocalSpan | None:
-    """Begins a span of the app's own work. None: there is nothing to trace."""
+def open_local(operation: str, component: int, layer: str, tags: list[str]) -> LocalSpan | None:
+    """Begins a span of the app's own work; tags: as wire.tag() writes them. None: there is nothing
+    to trace."""
     found = place()
     if found is None:
         return None
@@ -122,27 +164,14 @@ def open_local(
     span = recorder.new_span()
     if span == ENTRY_SPAN:
         return None
-    return LocalSpan(
-        recorder,
-        parent,
-        {
-            "id": span,
-            "parent": parent,
-            "type": "local",
-            "layer": layer,
-            "component": component,
-            "operation": operation[:_MAX_NAME],
-            "tags": [[str(key), str(value)[:_MAX_TEXT]] for key, value in tags],
-            "begin": recorder.now(),
-        },
-    )
+    return LocalSpan(recorder, span, parent, "local", layer, component, operation, "", tags)
 
 
 def open_entry(
     received: list[str],
     component: int,
     operation: str,
-    tags: list[list[str]],
+    tags: list[str],
     correlation: str = "",
     peer: str = "",
 ) -> LocalSpan | None:
@@ -154,21 +183,14 @@ def open_entry(
     if segment is None:
         return None
     segment.name(operation)
-    span = segment.new_span()
-    if span == ENTRY_SPAN:
-        return LocalSpan(segment, ENTRY_SPAN, None)
     return LocalSpan(
         segment,
+        segment.new_span(),
         ENTRY_SPAN,
-        {
-            "id": span,
-            "parent": ENTRY_SPAN,
-            "type": "entry",
-            "layer": "mq",
-            "component": component,
-            "operation": operation[:_MAX_NAME],
-            "peer": peer[:_MAX_NAME],
-            "tags": tags,
-            "begin": segment.now(),
-        },
+        "entry",
+        "mq",
+        component,
+        operation,
+        peer,
+        tags,
     )

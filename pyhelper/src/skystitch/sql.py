@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from skystitch import capture, exits
+from skystitch import capture, exits, wire
 
 _MAX_STATEMENT = 2000  # what SkyWalking keeps of a slow one
 _MAX_REMEMBERED = 512
@@ -80,15 +80,15 @@ class Driver(NamedTuple):
         context: object = None,
     ) -> exits.Target:
         """context: what an as_string() of the driver's composed statements wants."""
-        tags = [["db.type", self.db_type], ["db.instance", database.name]]
+        tags = [wire.tag("db.type", self.db_type), wire.tag("db.instance", database.name)]
         if capture.Options.sql != capture.OFF:
             text = statement_text(statement, context)
             shown = text if capture.Options.sql == capture.FULL else self.dialect.masked(text)
-            tags.append(["db.statement", shown[:_MAX_STATEMENT]])
+            tags.append(wire.tag("db.statement", shown[:_MAX_STATEMENT]))
             if capture.Options.sql_parameters and parameters:
                 given = capture.sql_parameters(text, parameters, many=many)
                 if given:
-                    tags.append(["db.sql.parameters", given])
+                    tags.append(wire.tag("db.sql.parameters", given))
         operation = f"{self.prefix}/{method}"
         return exits.Target(self.component, "database", operation, database.peer, tags)
 

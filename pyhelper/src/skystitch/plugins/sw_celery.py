@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from skystitch import capture, errors, exits, log, spans
+from skystitch import capture, errors, exits, log, spans, wire
 from skystitch.patches import Patches, require
 
 COMPONENT = 7011
@@ -79,12 +79,12 @@ def _describe(app: Any, name: Any, args: Any, kwargs: Any) -> exits.Target:
     return exits.Target(COMPONENT, "mq", f"celery/{name}", broker, tags)
 
 
-def _tags(broker: str, args: Any, kwargs: Any) -> list[list[str]]:
-    tags = [["mq.broker", broker]]
+def _tags(broker: str, args: Any, kwargs: Any) -> list[str]:
+    tags = [wire.tag("mq.broker", broker)]
     length = capture.Options.celery_length
     if length:
         given = f"*{capture.shown(args or (), length)}, **{capture.shown(kwargs or {}, length)}"
-        tags.append(["celery.parameters", given[:length]])
+        tags.append(wire.tag("celery.parameters", given[:length]))
     return tags
 
 

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import Any
 
-from skystitch import capture, exits
+from skystitch import capture, exits, wire
 from skystitch.patches import NotAvailable, Patches
 
 COMPONENT = 47
@@ -45,9 +45,9 @@ def _describe(
     transport: Any, method: Any, target: Any, *args: Any, body: Any = None, **_: Any
 ) -> exits.Target:
     path = str(target).partition("?")[0]
-    tags = [["db.type", "Elasticsearch"]]
+    tags = [wire.tag("db.type", "Elasticsearch")]
     if capture.Options.elasticsearch and body is not None:
-        tags.append(["db.statement", capture.shown(body, 2000)])
+        tags.append(wire.tag("db.statement", capture.shown(body, 2000)))
     name = _ID.sub(r"\1/{id}", path)
     operation = f"Elasticsearch/{method}{name}"
     return exits.Target(COMPONENT, "database", operation, _peer(transport), tags)

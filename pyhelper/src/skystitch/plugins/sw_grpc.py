@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 from typing import Any, Callable
 
-from skystitch import errors, exits, log
+from skystitch import errors, exits, log, wire
 from skystitch.patches import Patches, require
 
 COMPONENT = 23
@@ -78,7 +78,7 @@ def _describe(target: str, method: str) -> exits.Target | None:
     if method.upper() in exits.Ignored.grpc_methods:
         return None
     peer = _peer(target)
-    tags = [["grpc.method", method], ["grpc.url", peer]]
+    tags = [wire.tag("grpc.method", method), wire.tag("grpc.url", peer)]
     return exits.Target(COMPONENT, "rpc", method, peer, tags)
 
 

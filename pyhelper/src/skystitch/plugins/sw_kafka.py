@@ -10,7 +10,7 @@ import time
 import weakref
 from typing import Any, Callable
 
-from skystitch import errors, exits, log, spans
+from skystitch import errors, exits, log, spans, wire
 from skystitch.patches import Patches, require
 from skystitch.scope import find_scope
 
@@ -89,7 +89,7 @@ def _wrap_send(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _describe(producer: Any, topic: Any) -> exits.Target:
     brokers = _brokers(producer)
-    tags = [["mq.broker", brokers], ["mq.topic", str(topic)]]
+    tags = [wire.tag("mq.broker", brokers), wire.tag("mq.topic", str(topic))]
     return exits.Target(PRODUCER, "mq", f"Kafka/{topic}/Producer", brokers, tags)
 
 
@@ -183,11 +183,11 @@ def _begin(consumer: Any, records: list[Any]) -> spans.LocalSpan | None:
         headers = [dict(record.headers or ()) for record in records[:_MAX_REFS]]
         received = [_text(header["sw8"]) for header in headers if header.get("sw8")]
         correlation = next((_text(header.get("sw8-correlation")) for header in headers), "")
-        tags = [["mq.broker", _brokers(consumer)], ["mq.topic", topics]]
+        tags = [wire.tag("mq.broker", _brokers(consumer)), wire.tag("mq.topic", topics)]
         sent_ms = min((record.timestamp or 0 for record in records), default=0)
         if sent_ms > 0:
             waited_ms = max(0, time.time_ns() // 1_000_000 - sent_ms)
-            tags.append(["transmission.latency", str(waited_ms)])
+            tags.append(wire.tag("transmission.latency", str(waited_ms)))
         operation = f"Kafka/{topics}/Consumer/{consumer.config['group_id'] or ''}"
         return spans.open_entry(
             received, CONSUMER, operation, tags, correlation, _brokers(consumer)

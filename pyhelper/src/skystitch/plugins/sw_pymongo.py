@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skystitch import capture, exits, log
+from skystitch import capture, exits, log, wire
 from skystitch.patches import require
 
 COMPONENT = 9
@@ -106,10 +106,12 @@ def _describe(event: Any) -> exits.Target | None:
     if name.lower() in _LEFT_OUT:
         return None
     host, port = event.connection_id[:2]
-    tags = [["db.type", "MongoDB"], ["db.instance", event.database_name]]
+    tags = [wire.tag("db.type", "MongoDB"), wire.tag("db.instance", event.database_name)]
     if capture.Options.mongo_length:
         said = {key: value for key, value in event.command.items() if key not in _NOT_SHOWN}
-        tags.append(["db.statement", f"{name} {capture.shown(said, capture.Options.mongo_length)}"])
+        tags.append(
+            wire.tag("db.statement", f"{name} {capture.shown(said, capture.Options.mongo_length)}")
+        )
     operation = f"MongoDB/{name.capitalize()}Operation"
     peer = f"{host}:{port}" if port else f"unix:{host}"
     return exits.Target(COMPONENT, "database", operation, peer, tags)

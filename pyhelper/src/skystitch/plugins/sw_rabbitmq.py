@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from skystitch import errors, exits, log, spans
+from skystitch import errors, exits, log, spans, wire
 from skystitch.patches import Patches, require
 from skystitch.scope import find_scope
 
@@ -75,8 +75,12 @@ def _describe(channel: Any, exchange: Any, routing_key: Any) -> exits.Target:
     return exits.Target(PRODUCER, "mq", operation, broker, _tags(broker, exchange, routing_key))
 
 
-def _tags(broker: str, exchange: Any, routing_key: Any) -> list[list[str]]:
-    return [["mq.broker", broker], ["mq.topic", str(exchange)], ["mq.queue", str(routing_key)]]
+def _tags(broker: str, exchange: Any, routing_key: Any) -> list[str]:
+    return [
+        wire.tag("mq.broker", broker),
+        wire.tag("mq.topic", str(exchange)),
+        wire.tag("mq.queue", str(routing_key)),
+    ]
 
 
 def _broker(channel: Any) -> str:

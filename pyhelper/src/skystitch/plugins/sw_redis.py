@@ -11,6 +11,7 @@ from typing import Any
 
 from skystitch import exits
 from skystitch.patches import Patches, require
+from skystitch.wire import quoted
 
 COMPONENT = 7
 
@@ -210,16 +211,13 @@ def _wrap_others(module: Any, wrap: Any) -> None:
 
 
 def _command(client: Any, *args: Any, **_: Any) -> exits.Target:
-    command = _name(args[0])
-    operation = _OPERATIONS.get(command, "")
+    command = args[0]
+    operation = _OPERATIONS.get(command)
+    if operation is None:
+        command = _name(command)
+        operation = _OPERATIONS.get(command, "")
     key = _text(args[1]) if operation and len(args) > 1 else ""
-    tags = [
-        ["cache.type", "Redis"],
-        ["cache.key", key],
-        ["cache.cmd", command],
-        ["cache.op", operation],
-    ]
-    return exits.Target(COMPONENT, "cache", f"Redis/{command}", _peer(client), tags)
+    return _target(client, command, key, command, operation)
 
 
 def _pipeline(pipeline: Any, *_: Any, **__: Any) -> exits.Target | None:
@@ -230,13 +228,16 @@ def _pipeline(pipeline: Any, *_: Any, **__: Any) -> exits.Target | None:
     if len(stack) > _MAX_COMMANDS:
         commands.append("...")
     operations = {_OPERATIONS.get(command, "") for command in commands}
-    tags = [
-        ["cache.type", "Redis"],
-        ["cache.key", ""],
-        ["cache.cmd", " ".join(commands)],
-        ["cache.op", operations.pop() if len(operations) == 1 else ""],
-    ]
-    return exits.Target(COMPONENT, "cache", "Redis/PIPELINE", _peer(pipeline), tags)
+    operation = operations.pop() if len(operations) == 1 else ""
+    return _target(pipeline, "PIPELINE", "", " ".join(commands), operation)
+
+
+def _target(client: Any, name: str, key: str, commands: str, operation: str) -> exits.Target:
+    tags = (
+        f'["cache.type","Redis"],["cache.key",{quoted(key)}],'
+        f'["cache.cmd",{quoted(commands)}],["cache.op","{operation}"]'
+    )
+    return exits.Target(COMPONENT, "cache", f"Redis/{name}", _peer(client), [tags])
 
 
 def _commands_of(pipeline: Any) -> Any:

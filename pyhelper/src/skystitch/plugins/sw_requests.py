@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from sys import _getframe
+from types import CodeType
 from typing import Any, Callable
 
 from skystitch import errors, http_exits, log
@@ -11,6 +13,7 @@ from skystitch.patches import Patches, require
 COMPONENT = 7002
 
 _patches = Patches()
+_session_request: CodeType | None
 
 
 def install() -> None:
@@ -18,7 +21,9 @@ def install() -> None:
         return
     from requests import Session  # the app has imported it
 
+    global _session_request
     require(Session, "send")
+    _session_request = getattr(Session.request, "__code__", None)
     _patches.wrap(Session, "send", _wrap_send)
 
 
@@ -32,7 +37,10 @@ def _wrap_send(original: Callable[..., Any]) -> Callable[..., Any]:
             COMPONENT, getattr(request, "method", ""), getattr(request, "url", "")
         )
         if call is not None:
-            request = _with_trace(request, call)
+            # What Session.request() sends it has made for this call alone. A copy costs as much as
+            # all else that is done for a call.
+            is_callers = _getframe(1).f_code is not _session_request
+            request = _with_trace(request, call, is_callers)
         try:
             response = original(session, request, *args, **kwargs)
         except BaseException as error:
@@ -47,32 +55,29 @@ def _wrap_send(original: Callable[..., Any]) -> Callable[..., Any]:
     return send
 
 
-def _with_trace(request: Any, call: http_exits.HttpCall) -> Any:
-    """A copy of the prepared request: the caller may send the same one again, or from another
-    thread. PreparedRequest.copy() would lose a subclass."""
+def _with_trace(request: Any, call: http_exits.HttpCall, is_callers: bool) -> Any:
+    """The prepared request with the trace. Of a caller's a copy: it may be sent again, or from
+    another thread. PreparedRequest.copy() would lose a subclass."""
     try:
-        own = vars(request).copy()
-        own["headers"] = _with_headers(request.headers, call.headers)
-        copied = object.__new__(type(request))
-        copied.__dict__ = own
-        return copied
+        headers = request.headers
+        store: Any = getattr(headers, "_store", None)  # name in lower case -> (name, value)
+        if type(headers).__name__ != "CaseInsensitiveDict" or not isinstance(store, dict):
+            return _copy(request, http_exits.with_headers(headers, call.headers))
+        if is_callers:
+            copied = object.__new__(type(headers))
+            copied._store = store = dict.copy(store)  # headers.copy() puts in one by one
+            request = _copy(request, copied)
+        if not http_exits.PROPAGATED.isdisjoint(store):
+            for name in http_exits.PROPAGATED:
+                store.pop(name, None)
+        for name, value in call.headers.items():
+            store[name] = (name, value)
     except Exception:
         log.internal_error("sw_requests")
-        return request
+    return request
 
 
-def _with_headers(headers: Any, added: dict[str, str]) -> Any:
-    """As http_exits.with_headers(), for what requests keeps headers in at a quarter of the cost:
-    its own copy() puts in one by one."""
-    store = getattr(headers, "_store", None)  # name in lower case -> (name, value)
-    if type(headers).__name__ != "CaseInsensitiveDict" or not isinstance(store, dict):
-        return http_exits.with_headers(headers, added)
-    store = dict.copy(store)  # an OrderedDict's own copies one by one
-    if not http_exits.PROPAGATED.isdisjoint(store):
-        for name in http_exits.PROPAGATED:
-            store.pop(name, None)
-    for name, value in added.items():
-        store[name] = (name, value)
-    copied = object.__new__(type(headers))
-    copied._store = store
+def _copy(request: Any, headers: Any) -> Any:
+    copied = object.__new__(type(request))
+    copied.__dict__ = {**vars(request), "headers": headers}
     return copied

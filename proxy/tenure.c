@@ -35,12 +35,21 @@ static struct sky_tenure_upstream *find(const struct sky_tenure *former,
     return NULL;
 }
 
+static bool shares(const struct sky_tenure *tenure, const struct sky_tenure_upstream *share)
+{
+    for (size_t i = 0; i < tenure->config->upstream_count; ++i)
+        if (tenure->shares[i] == share)
+            return true;
+    return false;
+}
+
+/* One that goes on has nothing to leave. Others may have older users still. */
 static void inherit(const struct sky_tenure *tenure, const struct sky_tenure *former)
 {
     for (size_t i = 0; i < former->config->upstream_count; ++i) {
         struct sky_upstream *heir = NULL, *from = former->upstreams[i];
-        if (former->shares[i]->users > 1)
-            continue; /* it goes on itself */
+        if (shares(tenure, former->shares[i]))
+            continue;
         for (size_t k = 0; k < tenure->config->upstream_count && heir == NULL; ++k)
             if (strcmp(tenure->upstreams[k]->config->name, from->config->name) == 0)
                 heir = tenure->upstreams[k];

@@ -118,9 +118,8 @@ static void take_servers(struct sky_readiness *readiness)
     for (size_t i = 0; i < readiness->upstream_count; ++i) {
         struct sky_upstream *upstream = readiness->upstreams[i];
         for (size_t k = 0; k < upstream->server_count; ++k)
-            readiness->attempts[readiness->attempt_count++] =
-                (struct attempt){.readiness = readiness,
-                                 .server = sky_server_hold(upstream->servers[k])};
+            readiness->attempts[readiness->attempt_count++] = (struct attempt){
+                .readiness = readiness, .server = sky_server_hold(upstream->servers[k])};
     }
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For test_tls_files.py, to be preloaded: a line `bytes more` in the file SKY_TEST_SENDS for each send(2),
- * where more is 1 if the kernel is told that more follows. */
+/* For test_tls_files.py, to be preloaded: a line `bytes more` in the file SKY_TEST_SENDS for each
+ * send(2), where more is 1 if the kernel is told that more follows. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -31,7 +31,9 @@ def library(module_stage: Stage) -> Path:
 class Named:
     """A proxy whose one server is `app.test`; origins at 127.0.0.n have one port."""
 
-    def __init__(self, stage: Stage, library: Path, *hosts: int, workers: int = 1, silent: int = 0, **config: Any) -> None:
+    def __init__(
+        self, stage: Stage, library: Path, *hosts: int, workers: int = 1, silent: int = 0, **config: Any
+    ) -> None:
         self.stage, self.port = stage, free_port()
         self.origins: dict[int, Origin] = {}
         self.names = stage.path("names")

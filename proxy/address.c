@@ -36,6 +36,8 @@ static const char *parse_port(const char *text, uint16_t *port)
     size_t len = strlen(text);
     if (len == 0)
         return "has no port";
+    if (strchr(text, '/') != NULL)
+        return "has a path, which an address has not";
     if (strspn(text, digits) != len || len > 5)
         return "has a port that is no number from 1 to 65535";
     unsigned long value = strtoul(text, NULL, 10);
@@ -136,6 +138,25 @@ bool sky_address_is_localhost(const struct sky_address *address)
 bool sky_address_is_name(const struct sky_address *address)
 {
     return address->sockaddr_len == 0 && !sky_address_is_localhost(address);
+}
+
+/* :: takes IPv4, too. */
+static bool is_any(const struct sky_address *address, bool of_ipv4)
+{
+    if (address->sockaddr.ss_family == AF_INET6)
+        return IN6_IS_ADDR_UNSPECIFIED(
+            &((const struct sockaddr_in6 *)(const void *)&address->sockaddr)->sin6_addr);
+    return of_ipv4 && address->sockaddr.ss_family == AF_INET &&
+           ((const struct sockaddr_in *)(const void *)&address->sockaddr)->sin_addr.s_addr ==
+               INADDR_ANY;
+}
+
+bool sky_address_overlaps(const struct sky_address *a, const struct sky_address *b)
+{
+    if (a->port == 0 || a->port != b->port || strcmp(a->text, b->text) == 0)
+        return false;
+    return is_any(a, b->sockaddr.ss_family != AF_INET6 || is_any(b, false)) ||
+           is_any(b, a->sockaddr.ss_family != AF_INET6 || is_any(a, false));
 }
 
 void sky_address_fini(struct sky_address *address)

@@ -25,6 +25,10 @@ bool sky_address_is_localhost(const struct sky_address *address);
 /* sky_address_is_name: of a host whose addresses the name service knows. */
 bool sky_address_is_name(const struct sky_address *address);
 
+/* sky_address_overlaps: whether both cannot be listened at beside each other: of one port, one is
+ * all addresses of the machine that the other is among. The same address twice is no overlap. */
+bool sky_address_overlaps(const struct sky_address *a, const struct sky_address *b);
+
 /* sky_address_fini: frees the strings and zeroes *address, so that it may be called twice. */
 void sky_address_fini(struct sky_address *address);
 

@@ -8,7 +8,9 @@
 #include "proxy/server.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -263,7 +265,9 @@ static int block_signals(void)
 /* Only a warning: a folder may be mounted later, and everything else is served without it. */
 static void warn_of_folder(const char *option, const char *folder, int access_mode)
 {
-    if (access(folder, access_mode) != 0)
+    char inside[PATH_MAX];
+    snprintf(inside, sizeof(inside), "%s/.", folder); /* of a file: not a directory */
+    if (access(inside, access_mode) != 0)
         sky_log(SKY_LOG_WARN, "%s: %s: %s", option, folder, strerror(errno));
 }
 

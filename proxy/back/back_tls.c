@@ -25,9 +25,12 @@ static int no_password(char *out, int size, int writing, void *arg)
     return -1;
 }
 
+/* The first of what was said: the system's reason, when there is one. */
 static const char *reason(void)
 {
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    unsigned long first = ERR_peek_error();
+    const char *text =
+        ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first)) : ERR_reason_error_string(first);
 
     return text != NULL ? text : "unreadable";
 }
@@ -46,6 +49,13 @@ static const char *load(SSL_CTX *ctx, const struct sky_upstream_config *config)
         SSL_CTX_check_private_key(ctx) != 1)
         return "key";
     return NULL;
+}
+
+static const char *name_of(const struct sky_upstream_config *config, const char *file)
+{
+    if (file[0] == 'k')
+        return config->tls.key;
+    return strcmp(file, "ca") == 0 ? config->tls.ca : config->tls.certificate;
 }
 
 /* The newest session of the server; those of TLS 1.3 come with the first bytes of an answer. */
@@ -79,8 +89,9 @@ SSL_CTX *sky_back_tls_context(const struct sky_upstream_config *config)
     }
     if (file == NULL)
         return ctx;
-    sky_log(SKY_LOG_ERROR, "upstreams.%s.tls: %s: %s; it must name a PEM file%s", config->name,
-            file, reason(), file[0] == 'k' ? " without a password, of the certificate's key" : "");
+    sky_log(SKY_LOG_ERROR, "upstreams.%s.tls: %s %s: %s; it must name a PEM file%s", config->name,
+            file, name_of(config, file), reason(),
+            file[0] == 'k' ? " without a password, of the certificate's key" : "");
     ERR_clear_error();
     SSL_CTX_free(ctx);
     return NULL;

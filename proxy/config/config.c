@@ -54,6 +54,27 @@ static void complete_identity(struct sky_config *config, struct sky_problems *pr
     replace(&config->agent.service, service, problems);
 }
 
+/* The kernel would say of both that another process listens there. */
+static void check_listeners(const struct sky_config *config, struct sky_problems *problems)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct sky_address *address = &config->listeners[i].address;
+        bool doubled =
+            config->admin.enabled && (strcmp(address->text, config->admin.listen.text) == 0 ||
+                                      sky_address_overlaps(address, &config->admin.listen));
+        for (size_t k = 0; k < i; k++)
+            doubled |= sky_address_overlaps(address, &config->listeners[k].address);
+        if (doubled)
+            sky_problem_report(problems,
+                               &(struct sky_problem){.option = "listen",
+                                                     .value = address->text,
+                                                     .what = "is listened on twice: by another of "
+                                                             "listen, or by admin.listen",
+                                                     .accepted = "one for all addresses, or ports "
+                                                                 "that differ"});
+    }
+}
+
 static void complete_lists(struct sky_config *config, struct sky_problems *problems)
 {
     if (config->listener_count == 0) {
@@ -61,7 +82,7 @@ static void complete_lists(struct sky_config *config, struct sky_problems *probl
         if (problem != NULL)
             complain(problems, "listen", problem, NULL);
     }
-    if (config->upstream_count == 0) {
+    if (config->upstream_count == 0 && config->route_count == 0) {
         complain(problems, "upstreams", "none is given",
                  "where the app listens, as --upstream 127.0.0.1:8000 or --upstream "
                  "unix:/run/app.sock");
@@ -76,6 +97,7 @@ static void complete_lists(struct sky_config *config, struct sky_problems *probl
         else
             complain(problems, "routes", problem, NULL);
     }
+    check_listeners(config, problems);
     if (config->unknown_host == SKY_UNKNOWN_HOST_REFUSE && !config->route_hosts)
         complain(problems, "unknown_host", "is refuse, but no route has a host",
                  "routes: [{host: example.org, path: /, upstream: NAME}, ...]");
@@ -117,7 +139,11 @@ static void complete(struct sky_config *config, struct sky_problems *problems)
     for (size_t i = 0; i < config->error_pages.count; i++) {
         const char *problem = sky_error_pages_add(&config->pages, config->error_pages.items[i]);
         if (problem != NULL)
-            complain(problems, "error_pages", problem, SKY_ERROR_PAGES_ACCEPTED);
+            sky_problem_report(problems,
+                               &(struct sky_problem){.option = "error_pages",
+                                                     .value = config->error_pages.items[i],
+                                                     .what = problem,
+                                                     .accepted = SKY_ERROR_PAGES_ACCEPTED});
     }
     config->workers_auto = config->workers == 0;
     if (config->workers_auto)

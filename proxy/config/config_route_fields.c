@@ -64,6 +64,22 @@ static const char *check_value(const char *value)
     return strlen(value) > 8000 ? "is longer than 8000 bytes" : sky_config_check_chars(value);
 }
 
+/* As `proxy_set_header X-Real-IP $remote_addr` of nginx. */
+static void warn_of_variable(const struct reading *reading, const yaml_node_t *node,
+                             const char *value)
+{
+    for (const char *at = value; (at = strchr(at, '$')) != NULL;) {
+        if (*++at != '{' && (*at < 'a' || *at > 'z'))
+            continue;
+        sky_yaml_report(reading->yaml, node,
+                        (struct sky_problem){.option = reading->path,
+                                             .value = value,
+                                             .what = "is sent as it is: fields have no variables",
+                                             .warning = true});
+        return;
+    }
+}
+
 static bool set_host(const struct reading *reading, const yaml_node_t *node, const char *value)
 {
     for (const char *at = value; *at != '\0'; at++) {
@@ -94,6 +110,7 @@ static void read_pair(const struct reading *reading, const struct sky_yaml_pair 
         report(reading, pair->key_node, pair->key, "can be set only: there is one");
         return;
     }
+    warn_of_variable(reading, pair->value, value);
     if (host)
         done = set_host(reading, pair->value, value);
     else

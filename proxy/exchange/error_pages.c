@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/exchange/error_pages.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +69,9 @@ const char *sky_error_pages_add(struct sky_error_page **pages, const char *text)
         return problem;
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return "names a file that cannot be opened";
+        return errno == ENOENT   ? "names a file that is not there"
+               : errno == EACCES ? "names a file that this user may not read"
+                                 : "names a file that cannot be opened";
     problem = read_page(file, &page);
     fclose(file);
     if (problem != NULL)

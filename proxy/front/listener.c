@@ -20,8 +20,23 @@
 
 #define BACKLOG 4096
 
-static const char *hint(int error)
+/* Of the socket of a file. */
+static const char *hint_of_path(const char *path, int error)
 {
+    struct stat status;
+    if (error == EADDRINUSE && lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
+        return "what is there is no socket: remove it or choose another path";
+    return error == ENOENT ? "its folder has to be there" : NULL;
+}
+
+static const char *hint(const struct sky_address *address, int error)
+{
+    const char *of_path =
+        address->host == NULL
+            ? hint_of_path(((const struct sockaddr_un *)&address->sockaddr)->sun_path, error)
+            : NULL;
+    if (of_path != NULL)
+        return of_path;
     switch (error) {
     case EADDRINUSE:
         return "another process listens there: stop it or choose another address";
@@ -220,7 +235,7 @@ int sky_listener_open(struct sky_listener *listener, const struct sky_address *a
     int saved = errno;
     if (error[0] == '\0')
         snprintf(error, error_size, "cannot listen on %s: %s (%s)", address->text, strerror(saved),
-                 hint(saved));
+                 hint(address, saved));
     sky_listener_close(listener);
     return -1;
 }

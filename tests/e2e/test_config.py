@@ -38,6 +38,44 @@ MISTAKES = {
 }
 
 
+@pytest.mark.parametrize("other", ['listen: [":8080", "127.0.0.1:8080"]', 'admin: {listen: ":8080"}'])
+def test_two_listeners_in_each_others_way(stage: Stage, other: str) -> None:
+    path = stage.path("skystitch.yaml")
+    path.write_text('upstreams: {app: {servers: ["127.0.0.1:8000"]}}\n' + other + "\n")
+    done = run("--config", str(path))
+    assert done.returncode == 2
+    assert "is listened on twice" in done.stderr
+
+
+def test_routes_that_need_no_app(stage: Stage) -> None:
+    (stage.directory / "a.txt").write_text("a")
+    routes = [{"path": "/", "static": str(stage.directory)}]
+    proxy = Skystitch(stage, "127.0.0.1:1", config={"routes": routes}, start=False)
+    config = json.loads(proxy.config_path.read_text())
+    del config["upstreams"]
+    proxy.config_path.write_text(json.dumps(config))
+    proxy.start()
+    assert proxy.get("/a.txt").text == "a"
+    assert proxy.admin("/readyz").status_code == 200
+
+
+def test_a_field_with_a_variable_of_nginx(stage: Stage) -> None:
+    """It would reach the app as it is written here: said, and taken."""
+    path = stage.path("skystitch.yaml")
+    path.write_text(FILE.replace("app}", "app, request_headers: {set: {X-Real-IP: $remote_addr}}}"))
+    done = run("--config", str(path), "--check")
+    assert done.returncode == 0
+    assert '"$remote_addr" is sent as it is' in done.stderr
+
+
+def test_a_listener_where_something_else_is(stage: Stage) -> None:
+    stage.path("file").write_text("")
+    for path, says in (("file", "is no socket: remove it"), ("none/file", "its folder has to be there")):
+        done = run("--upstream", ":1", "--set", "admin.listen=off", "--listen", f"unix:{stage.path(path)}")
+        assert done.returncode == 1
+        assert says in done.stderr
+
+
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_a_mistake_in_the_file(stage: Stage, kind: str) -> None:
     text, says = MISTAKES[kind]

@@ -188,9 +188,11 @@ def test_listeners(stage: Stage) -> None:
         gone.sendall(GET)
         assert gone.recv(64).startswith(b"HTTP/1.1 200")
     assert proxy.get("/").status_code == 200
-    taken = {"address": f"127.0.0.1:{proxy.admin_port}"}
-    reload(proxy, "refused", listen=[stays, taken])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        reload(proxy, "refused", listen=[stays, {"address": f"127.0.0.1:{other.getsockname()[1]}"}])
     assert "another process listens there" in proxy.log()
+    reload(proxy, "refused", listen=[stays, {"address": f"127.0.0.1:{proxy.admin_port}"}])
+    assert "or by admin.listen" in proxy.log()
     with RawClient("127.0.0.1", int(comes["address"].split(":")[1])) as client:
         assert ask(client), "of the running configuration"
 

@@ -229,7 +229,7 @@ def test_a_reload_reads_the_files_again(stage: Stage, pki: Pki, pair: Pair) -> N
     ca.write_text("nothing")
     proxy.signal(signal.SIGHUP)
     until(lambda: "the running configuration stays" in proxy.log(), "the reload is refused")
-    assert "upstreams.app.tls: ca: " in proxy.log()
+    assert "upstreams.app.tls: ca /" in proxy.log()
     ca.write_bytes(pki.authority.certificate.read_bytes())
     proxy.signal(signal.SIGHUP)
     until(lambda: proxy.get("/").status_code == 200, "the new authority is known")
@@ -269,7 +269,7 @@ def test_reloads_under_load(stage: Stage, pki: Pki, pair: Pair, collector: Colle
 
 
 @pytest.mark.parametrize(
-    ("member", "said"), [("ca", "tls: ca: "), ("certificate", "tls: certificate: "), ("key", "tls: key: ")]
+    ("member", "said"), [("ca", "tls: ca /"), ("certificate", "tls: certificate /"), ("key", "tls: key /")]
 )
 def test_files_are_read_at_the_start(stage: Stage, pki: Pki, pair: Pair, member: str, said: str) -> None:
     tls = {"ca": str(pki.authority.certificate), "certificate": str(pair.certificate), "key": str(pair.key)}

@@ -40,6 +40,7 @@ static const struct bad {
     {"[::1]8000", "has no port"},
     {"[::1]:", "has no port"},
     {"app:0", "has a port that is no number from 1 to 65535"},
+    {"app:80/x", "has a path, which an address has not"},
     {"app:65536", "has a port that is no number from 1 to 65535"},
     {"app:100000", "has a port that is no number from 1 to 65535"},
     {"app:-1", "has a port that is no number from 1 to 65535"},
@@ -99,6 +100,39 @@ static void test_bad(void **state)
         assert_string_equal(problem, bad[i].problem);
         assert_null(address.text);
         assert_null(address.host);
+    }
+}
+
+static void test_overlaps(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool overlap;
+    } cases[] = {
+        {":80", "127.0.0.1:80", true},
+        {":80", "[::1]:80", true},
+        {":80", "[::]:80", true},
+        {"0.0.0.0:80", ":80", true},
+        {"0.0.0.0:80", "[::]:80", true},
+        {"0.0.0.0:80", "127.0.0.1:80", true},
+        {"[::]:80", "localhost:80", true},
+        {"0.0.0.0:80", "[::1]:80", false},
+        {":80", "127.0.0.1:81", false},
+        {"127.0.0.1:80", "[::1]:80", false},
+        {":80", ":80", false},
+        {"127.0.0.1:80", "127.0.0.2:80", false},
+        {":80", "unix:/80", false},
+        {"unix:/a", "unix:/b", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct sky_address a, b;
+        assert_null(sky_address_parse(cases[i].a, &a));
+        assert_null(sky_address_parse(cases[i].b, &b));
+        assert_int_equal(sky_address_overlaps(&a, &b), cases[i].overlap);
+        assert_int_equal(sky_address_overlaps(&b, &a), cases[i].overlap);
+        sky_address_fini(&a);
+        sky_address_fini(&b);
     }
 }
 
@@ -165,8 +199,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),         cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_unix),         cmocka_unit_test(test_longest_path),
-        cmocka_unit_test(test_longest_name), cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_overlaps),     cmocka_unit_test(test_unix),
+        cmocka_unit_test(test_longest_path), cmocka_unit_test(test_longest_name),
+        cmocka_unit_test(test_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

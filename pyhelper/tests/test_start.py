@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 import sys
@@ -57,6 +58,7 @@ def test_every_variable_can_be_given_in_code() -> None:
     files = set(Path(config.__file__).parent.rglob("*.py")) - {Path(given.__file__)}
     pattern = re.compile(r'"((?:SW|SKYSTITCH)_[A-Z0-9_]+[A-Z0-9])"')
     read = {name for path in files for name in pattern.findall(path.read_text())}
+    read.remove("SKYSTITCH_AUTOSTART")  # before there is code that could give it
     assert read == given.VARIABLES, "the list in given.py"
 
 
@@ -125,6 +127,18 @@ def test_doctor_without_a_proxy(
     assert doctor.report("127.0.0.1:1") == 1
     assert "no answer" in (said := capsys.readouterr().out)
     assert f"no channel in {tmp_path}" in said
+
+
+def test_doctor_knows_of_an_autostart_without_its_extra(
+    restart: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert importlib.util.find_spec("skystitch_autostart") is None
+    restart(SKYSTITCH_AUTOSTART="1")
+    doctor.report("127.0.0.1:1")
+    assert "SKYSTITCH_AUTOSTART does nothing: pip" in capsys.readouterr().out
+    restart(SKYSTITCH_AUTOSTART="")
+    doctor.report("127.0.0.1:1")
+    assert "does nothing" not in capsys.readouterr().out
 
 
 def test_testing_needs_no_proxy_of_its_own(client: Client) -> None:

@@ -88,6 +88,8 @@ def _environment() -> Iterator[str]:
         yield f"{name}={'(set)' if secret else os.environ[name]}"
     if not found:
         yield "no SKYSTITCH_ or SW_ variable is set: defaults"
+    if os.environ.get("SKYSTITCH_AUTOSTART") and not _is_installed("skystitch_autostart"):
+        yield "SKYSTITCH_AUTOSTART does nothing: pip install skystitch[autostart]"
 
 
 def _proxy(admin: str, config: Config) -> tuple[list[str], bool]:

@@ -51,7 +51,7 @@ def port_block() -> tuple[Iterator[int], socket.socket]:
     for first in blocks:
         lock = socket.socket(socket.AF_UNIX)
         try:
-            lock.bind(f"\0skystitch-tests-{first}")
+            lock.bind(f"\0ports-of-tests-{first}")
         except OSError:
             lock.close()
         else:

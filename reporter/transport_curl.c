@@ -317,7 +317,7 @@ bool sky_curl_wait(struct sky_transport *transport, int wake_fd, int timeout_ms)
 {
     struct curl_waitfd wake = {.fd = wake_fd, .events = CURL_WAIT_POLLIN};
     uint64_t moved = moved_bytes(transport);
-    int ready, running;
+    int ready = 0, running; /* ready is not set when memory is out */
 
     if (transport->empty_turns >= MAX_EMPTY_TURNS)
         pause_until_woken(wake_fd, timeout_ms);

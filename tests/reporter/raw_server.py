@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 
@@ -51,8 +52,9 @@ def confirm(peer: Peer, event: h2.events.Event) -> None:
 class RawServer:
     """Management calls are confirmed; on `collect` calls the behaviours act, one per call, then confirm."""
 
-    def __init__(self, *behaviours: Behaviour) -> None:
+    def __init__(self, *behaviours: Behaviour, tls: ssl.SSLContext | None = None) -> None:
         self.behaviours = list(behaviours)
+        self.tls = tls
         self.acted = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
@@ -79,7 +81,7 @@ class RawServer:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
-            peer = Peer(sock)
+            peer = Peer(self.tls.wrap_socket(sock, server_side=True) if self.tls else sock)
             self.peers.append(peer)
             thread = threading.Thread(target=self.serve, args=(peer,))
             self.threads.append(thread)

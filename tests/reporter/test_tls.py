@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import h2.errors
+import h2.events
 import pytest
 import trustme
 
 from reporter.drive import Drive, wait_until
 from reporter.grpc_collector import Collector
+from reporter.raw_server import Peer, RawServer, confirm
 from reporter.test_http import RestCollector
 
 Start = Callable[..., Drive]
@@ -211,3 +214,25 @@ def test_rest(drive: Start, authority: Authority) -> None:
         wait_until(lambda: len(collector.of("/v3/management/keepAlive")) == 1, lambda: collector.requests)
     finally:
         collector.close()
+
+
+def test_call_that_libcurl_begins_anew(drive: Start, authority: Authority) -> None:
+    """What counts as sent is of the second connection alone: else the OK there would confirm nothing."""
+
+    def refuse_after_the_body(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            peer.h2.reset_stream(event.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+        else:
+            confirm(peer, event)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.ca.issue_cert("127.0.0.1").configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+    with RawServer(confirm, refuse_after_the_body, tls=context) as server:
+        d = drive(server.address, tls="on", tls_ca=authority.root)
+        d.push(10)
+        d.wait(confirmed=10)
+        d.push(10)
+        counters = d.wait(confirmed=20)
+    assert counters["calls_failed"] == 0
+    assert len(server.peers) == 2

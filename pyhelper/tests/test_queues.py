@@ -92,7 +92,13 @@ class TestKafka:
         from kafka import KafkaProducer
 
         made = object.__new__(KafkaProducer)
-        made.config = {"bootstrap_servers": ["k1:9092", "k2:9092"], "api_version": (2, 0), **config}
+        made.config = {
+            "api_version": (2, 0),
+            "bootstrap_servers": ["k1:9092", "k2:9092"],
+            "client_id": "tests",
+            "transactional_id": None,
+            **config,
+        }
         made._closed = True
         return made
 

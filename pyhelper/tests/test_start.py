@@ -129,6 +129,18 @@ def test_doctor_without_a_proxy(
     assert f"no channel in {tmp_path}" in said
 
 
+def test_doctor_knows_what_is_too_old(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = {"flask": "1.1.4", "Flask": "1.1.4", "django": "4.2", "Django": "4.2"}
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: versions.get(name, "1"))
+    doctor.report("127.0.0.1:1")
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line[:2]}
+    assert "off: " in lines["sw_flask"]
+    assert lines["sw_flask"].endswith("1.1.4 is older than 2.0")
+    assert " on, with" in lines["sw_django"]
+
+
 def test_doctor_knows_of_an_autostart_without_its_extra(
     restart: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

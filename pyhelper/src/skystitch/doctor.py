@@ -5,6 +5,7 @@ Imports no framework and patches nothing, so it can be run beside an app in prod
 
 from __future__ import annotations
 
+import functools
 import http.client
 import os
 import platform
@@ -20,6 +21,8 @@ from skystitch.plugins import PLUGINS
 _ADMIN = "127.0.0.1:9411"
 _CHANNEL = "@skystitch-"
 _TIMEOUT_S = 2.0
+#: As the plugins themselves check it.
+_SINCE = {"sw_django": "3.2", "sw_flask": "2.0"}
 _PREFIXES = ("SKYSTITCH_", "SW_")
 _SECRETS = ("TOKEN", "AUTHENTICATION", "PASSWORD")
 
@@ -52,6 +55,8 @@ def _plugins(config: Config) -> Iterator[str]:
             what = "off: SW_AGENT_DISABLE_PLUGINS"
         elif not _is_installed(package):
             what = "nothing to do: not installed"
+        elif _is_too_old(name, package):
+            what = f"off: {_version(package)} is older than {_SINCE[name]}"
         else:
             what = f"on, with {_version(package)}"
         yield f"{name:20} {what}"
@@ -62,6 +67,15 @@ def _is_installed(package: str) -> bool:
         return util.find_spec(package) is not None
     except (ImportError, ValueError):
         return False
+
+
+def _is_too_old(plugin: str, package: str) -> bool:
+    if plugin not in _SINCE:
+        return False
+    with suppress(metadata.PackageNotFoundError, ValueError):
+        version = tuple(map(int, metadata.version(package).split(".")[:2]))
+        return version < tuple(map(int, _SINCE[plugin].split(".")))
+    return False
 
 
 def _version(package: str) -> str:
@@ -76,6 +90,7 @@ def _version(package: str) -> str:
     return f"{package}, version unknown"
 
 
+@functools.cache
 def _distributions() -> dict[str, list[str]]:
     find = getattr(metadata, "packages_distributions", None)  # since Python 3.10
     return dict(find()) if find is not None else {}

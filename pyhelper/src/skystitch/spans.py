@@ -100,8 +100,7 @@ class OpenSpan(Scope):
         """What the span stands for is over, or has failed by error. failed: without an exception.
         A second end() adds nothing."""
         try:
-            if self._reset is not None:
-                self.leave()
+            self.leave()
             span = self._span
             if span == ENTRY_SPAN:
                 return

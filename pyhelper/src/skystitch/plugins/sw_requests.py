@@ -14,15 +14,18 @@ COMPONENT = 7002
 
 _patches = Patches()
 _session_request: CodeType | None
+_headers_type: type[Any]
 
 
 def install() -> None:
     if _patches:
         return
     from requests import Session  # the app has imported it
+    from requests.structures import CaseInsensitiveDict
 
-    global _session_request
+    global _session_request, _headers_type
     require(Session, "send")
+    _headers_type = CaseInsensitiveDict
     _session_request = getattr(Session.request, "__code__", None)
     _patches.wrap(Session, "send", _wrap_send)
 
@@ -32,17 +35,18 @@ def uninstall() -> None:
 
 
 def _wrap_send(original: Callable[..., Any]) -> Callable[..., Any]:
-    def send(session: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call = http_exits.begin(
-            COMPONENT, getattr(request, "method", ""), getattr(request, "url", "")
-        )
+    def send(session: Any, request: Any, **kwargs: Any) -> Any:
+        try:
+            call = http_exits.begin(COMPONENT, request.method, request.url)
+        except AttributeError:  # not a request: it is for requests to complain
+            call = None
         if call is not None:
             # What Session.request() sends it has made for this call alone. A copy costs as much as
             # all else that is done for a call.
             is_callers = _getframe(1).f_code is not _session_request
             request = _with_trace(request, call, is_callers)
         try:
-            response = original(session, request, *args, **kwargs)
+            response = original(session, request, **kwargs)
         except BaseException as error:
             if call is not None:
                 call.end(error)
@@ -60,11 +64,11 @@ def _with_trace(request: Any, call: http_exits.HttpCall, is_callers: bool) -> An
     another thread. PreparedRequest.copy() would lose a subclass."""
     try:
         headers = request.headers
-        store: Any = getattr(headers, "_store", None)  # name in lower case -> (name, value)
-        if type(headers).__name__ != "CaseInsensitiveDict" or not isinstance(store, dict):
+        if type(headers) is not _headers_type:
             return _copy(request, http_exits.with_headers(headers, call.headers))
+        store = headers._store  # name in lower case -> (name, value)
         if is_callers:
-            copied = object.__new__(type(headers))
+            copied = object.__new__(_headers_type)
             copied._store = store = dict.copy(store)  # headers.copy() puts in one by one
             request = _copy(request, copied)
         if not http_exits.PROPAGATED.isdisjoint(store):

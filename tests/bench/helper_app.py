@@ -238,7 +238,24 @@ def measure(framework: str, agent: str, collector: str, batches: int) -> dict[st
     }
 
 
+def weigh(framework: str, agent: str, collector: str, counts: list[int]) -> list[float]:
+    """MB resident after so many requests, each time counted from the first."""
+    AGENTS[agent](collector)
+    call = FRAMEWORKS[framework](agent == "skystitch")
+    done, resident = 0, []
+    for count in counts:
+        while done < count:
+            call(BATCH)
+            done += BATCH
+        settle()
+        gc.collect()
+        resident.append(rss_mb())
+    return resident
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(*sys.argv[1:4], int(sys.argv[4]))), flush=True)
+    what, *contender = sys.argv[1:5]
+    numbers = [int(number) for number in sys.argv[5:]]
+    print(json.dumps(measure(*contender, *numbers) if what == "measure" else weigh(*contender, numbers)), flush=True)
     # Agents' exit hooks may wait for their collector; nothing is left that matters.
     os._exit(0)

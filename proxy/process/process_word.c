@@ -2,6 +2,7 @@
 #include "proxy/process/process_word.h"
 
 #include <jansson.h>
+#include <string.h>
 
 /* Of a total, and of a time since 1970 in microseconds: nothing comes near, and a double is exact
  * up to here. */
@@ -60,11 +61,15 @@ static bool read_pair(const json_t *pair, struct sky_tag *tag)
     return tag->key.len != 0 && json_is_string(value);
 }
 
+static bool is_property_text(struct sky_text text)
+{
+    return text.len <= SKY_PROCESS_PROPERTY_BYTES && memchr(text.base, '\0', text.len) == NULL;
+}
+
 bool sky_process_property(const struct sky_process_word *word, size_t i, struct sky_tag *property)
 {
     return read_pair(json_array_get(word->properties, i), property) &&
-           property->key.len <= SKY_PROCESS_PROPERTY_BYTES &&
-           property->value.len <= SKY_PROCESS_PROPERTY_BYTES;
+           is_property_text(property->key) && is_property_text(property->value);
 }
 
 size_t sky_process_log_count(const struct sky_process_word *word)

@@ -39,7 +39,7 @@ struct sky_process_word {
 /* sky_process_word_read: false when there is no id of a process. */
 bool sky_process_word_read(const struct json_t *root, struct sky_process_word *word);
 
-/* sky_process_property: the i-th property; false when it is none. */
+/* sky_process_property: the i-th property; false when it is none, or is too long or has a NUL. */
 bool sky_process_property(const struct sky_process_word *word, size_t i, struct sky_tag *property);
 
 /* sky_process_log_count: how many log records are read; more are left out. */

@@ -11,11 +11,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "logging.pb-c.h"
 #include "management.pb-c.h"
-#include "proxy/process/process_report.h"
 #include "reporter/transport.h"
-#include "tests/fuzz/corpus.h"
 #include "tests/unit/fake_transport.h"
 
 static const char *const backends[] = {"oap:11800"};
@@ -209,62 +206,6 @@ static void test_absurd_meters_are_nothing(void **state)
     sky_processes_leave(all.processes, a);
 }
 
-static void test_names_are_those_of_the_agent(void **state)
-{
-    const struct sky_processes_sum sum = {.with_meters = 2,
-                                          .cpu = 1.5,
-                                          .rss_bytes = 250,
-                                          .threads = 7,
-                                          .gc_collected = {1, 2, 3},
-                                          .gc_ms = 4.5};
-    static const struct sky_meter want[SKY_PROCESS_METER_COUNT] = {
-        {"instance_pvm_total_cpu_utilization", 30},
-        {"instance_pvm_process_cpu_utilization", 150},
-        {"instance_pvm_total_mem_utilization", 50},
-        {"instance_pvm_process_mem_utilization", 25},
-        {"instance_pvm_thread_active_count", 7},
-        {"instance_pvm_gc_g0", 1},
-        {"instance_pvm_gc_g1", 2},
-        {"instance_pvm_gc_g2", 3},
-        {"instance_pvm_gc_time", 4.5},
-    };
-    struct sky_meter meters[SKY_PROCESS_METER_COUNT];
-
-    (void)state;
-    sky_process_meters(&sum, 30, 1000, 500, meters);
-    for (size_t i = 0; i < SKY_PROCESS_METER_COUNT; i++) {
-        assert_string_equal(meters[i].name, want[i].name);
-        assert_true(meters[i].value == want[i].value);
-    }
-    sky_process_meters(&sum, 30, 0, 0, meters); /* memory unknown */
-    assert_true(meters[2].value == 0 && meters[3].value == 0);
-}
-
-static void test_meters_of_the_proxy(void **state)
-{
-    struct sky_proxy_totals before = {.cpu_seconds = 1}, now = {.cpu_seconds = 3, .rss_bytes = 9};
-    static const struct sky_meter want[SKY_PROXY_METER_COUNT] = {
-        {"instance_skystitch_requests", 5},         {"instance_skystitch_errors", 1},
-        {"instance_skystitch_client_gone", 0},      {"instance_skystitch_segments", 7},
-        {"instance_skystitch_segments_dropped", 6}, {"instance_skystitch_cpu", 20},
-        {"instance_skystitch_memory", 9},
-    };
-    struct sky_meter meters[SKY_PROXY_METER_COUNT];
-
-    (void)state;
-    now.workers[SKY_COUNT_requests] = 2;
-    now.workers[SKY_COUNT_requests_http2] = 3;
-    now.workers[SKY_COUNT_responses_5xx] = 1;
-    now.reporter.segments = 7;
-    now.reporter.dropped_ring = 2;
-    now.reporter.dropped_backlog = 4;
-    sky_proxy_meters(&now, &before, 10000, meters);
-    for (size_t i = 0; i < SKY_PROXY_METER_COUNT; i++) {
-        assert_string_equal(meters[i].name, want[i].name);
-        assert_true(meters[i].value == want[i].value);
-    }
-}
-
 static void test_properties_are_told_once(void **state)
 {
     struct sky_process *a = NULL, *b = NULL;
@@ -336,121 +277,6 @@ static void test_log_records_go_to_the_reporter(void **state)
     sky_processes_leave(all.processes, a);
 }
 
-static void test_a_log_record_is_read(void **state)
-{
-    struct sky_tag tags[SKY_PROCESS_MAX_LOG_TAGS];
-    struct sky_process_word word;
-    struct sky_log_record record;
-    json_t *root =
-        json_loads("{\"process\":\"a\",\"logs\":[{\"at\":1700000000123456,\"text\":\"x\","
-                   "\"trace\":\"t\",\"segment\":\"s\",\"span\":2,\"operation\":\"GET:/x\","
-                   "\"tags\":[[\"level\",\"ERROR\"],7,[\"thread\",\"Main\"]]}]}",
-                   0, NULL);
-
-    (void)state;
-    assert_true(sky_process_word_read(root, &word));
-    assert_true(sky_process_log(&word, 0, tags, &record));
-    assert_int_equal(record.at_ms, 1700000000123);
-    assert_true(sky_text_equal(record.text, SKY_TEXT("x")));
-    assert_true(sky_text_equal(record.trace_id, SKY_TEXT("t")));
-    assert_true(sky_text_equal(record.segment_id, SKY_TEXT("s")));
-    assert_int_equal(record.span_id, 2);
-    assert_true(sky_text_equal(record.endpoint, SKY_TEXT("GET:/x")));
-    assert_int_equal(record.tag_count, 2);
-    assert_true(sky_text_equal(tags[1].key, SKY_TEXT("thread")));
-    assert_false(sky_process_log(&word, 1, tags, &record));
-    json_decref(root);
-}
-
-/* What an object wants beside what was read. */
-
-static void expect_text(const json_t *object, const char *key, struct sky_text text)
-{
-    const char *want = json_string_value(json_object_get(object, key));
-
-    assert_non_null(want);
-    assert_true(sky_text_equal(text, sky_text_of(want)));
-}
-
-static void expect_log(const json_t *want, const struct sky_log_record *record)
-{
-    assert_int_equal(record->at_ms, json_integer_value(json_object_get(want, "at_ms")));
-    expect_text(want, "text", record->text);
-    expect_text(want, "trace", record->trace_id);
-    expect_text(want, "segment", record->segment_id);
-    expect_text(want, "operation", record->endpoint);
-    assert_int_equal(record->span_id, json_integer_value(json_object_get(want, "span")));
-    assert_int_equal(record->tag_count, json_integer_value(json_object_get(want, "tags")));
-}
-
-static void expect_logs(const json_t *want, const struct sky_process_word *word)
-{
-    struct sky_tag tags[SKY_PROCESS_MAX_LOG_TAGS];
-    struct sky_log_record record;
-
-    assert_int_equal(sky_process_log_count(word), json_array_size(want));
-    for (size_t i = 0; i < json_array_size(want); i++) {
-        assert_true(sky_process_log(word, i, tags, &record));
-        expect_log(json_array_get(want, i), &record);
-    }
-}
-
-static void expect_meters(const json_t *want, const struct sky_process_word *word)
-{
-    const struct sky_process_meters *m = &word->meters;
-    const int64_t read[] = {m->cpu_us,          m->rss_bytes,       m->threads, m->gc_collected[0],
-                            m->gc_collected[1], m->gc_collected[2], m->gc_us};
-
-    assert_int_equal(word->has_meters, want != NULL);
-    for (size_t i = 0; i < json_array_size(want); i++)
-        assert_int_equal(read[i], json_integer_value(json_array_get(want, i)));
-}
-
-static void expect_properties(const json_t *want, const struct sky_process_word *word)
-{
-    struct sky_tag property;
-
-    for (size_t i = 0; i < json_array_size(want); i++) {
-        const json_t *pair = json_array_get(want, i);
-        assert_true(sky_process_property(word, i, &property));
-        assert_true(
-            sky_text_equal(property.key, sky_text_of(json_string_value(json_array_get(pair, 0)))));
-        assert_true(sky_text_equal(property.value,
-                                   sky_text_of(json_string_value(json_array_get(pair, 1)))));
-    }
-    assert_false(sky_process_property(word, json_array_size(want), &property));
-}
-
-static void test_vectors(void **state)
-{
-    json_t *vectors = json_load_file(SKY_TESTS_DIR "/vectors/stitch.json", JSON_ALLOW_NUL, NULL),
-           *vector;
-    size_t i;
-
-    (void)state;
-    assert_true(json_array_size(json_object_get(vectors, "words")) > 3);
-    json_array_foreach(json_object_get(vectors, "words"), i, vector)
-    {
-        const json_t *want = json_object_get(vector, "expect");
-        struct sky_process_word word;
-        assert_true(sky_process_word_read(json_object_get(vector, "message"), &word));
-        expect_text(vector, "process", word.process);
-        if (word.request.len != 0)
-            expect_text(want, "request", word.request);
-        expect_meters(json_object_get(want, "meters"), &word);
-        expect_logs(json_object_get(want, "logs"), &word);
-        expect_properties(json_object_get(want, "properties"), &word);
-        assert_int_equal(word.lost_logs, json_integer_value(json_object_get(want, "lost_logs")));
-    }
-    json_decref(vectors);
-}
-
-static void test_corpus(void **state)
-{
-    (void)state;
-    assert_true(sky_corpus_run("process_word") > 5);
-}
-
 static void test_words_without_a_name(void **state)
 {
     static const char *const words[] = {"{\"process\":7}", "{\"process\":\"\"}",
@@ -482,25 +308,6 @@ static void test_too_many_processes(void **state)
         sky_processes_leave(all.processes, known[i]);
 }
 
-static void test_host_usage_is_parsed(void **state)
-{
-    struct sky_cpu_ticks ticks;
-    double total, used;
-
-    (void)state;
-    assert_true(sky_cpu_ticks_parse("cpu  10 1 5 100 20 0 3 1 9 9\ncpu0 1 2 3 4\n", &ticks));
-    assert_int_equal(ticks.all, 140);
-    assert_int_equal(ticks.busy, 20);
-    assert_false(sky_cpu_ticks_parse("cpu0 1 2 3 4\n", &ticks));
-    assert_false(sky_cpu_ticks_parse("", &ticks));
-    assert_true(sky_memory_parse("MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable: 250 kB\n",
-                                 &total, &used));
-    assert_true(total == 1024000 && used == 768000);
-    assert_false(sky_memory_parse("MemTotal:  1000 kB\n", &total, &used));
-    assert_true(sky_cpu_ticks_read(&ticks) && ticks.all > ticks.busy);
-    assert_true(sky_memory_read(&total, &used) && total > used);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -511,17 +318,11 @@ int main(void)
         TEST(test_strangers_say_nothing),
         TEST(test_meters_are_summed),
         TEST(test_absurd_meters_are_nothing),
-        TEST(test_names_are_those_of_the_agent),
-        TEST(test_meters_of_the_proxy),
         TEST(test_properties_are_told_once),
         TEST(test_properties_are_bounded),
         TEST(test_log_records_go_to_the_reporter),
-        TEST(test_a_log_record_is_read),
-        TEST(test_vectors),
-        TEST(test_corpus),
         TEST(test_words_without_a_name),
         TEST(test_too_many_processes),
-        TEST(test_host_usage_is_parsed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

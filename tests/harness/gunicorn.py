@@ -59,7 +59,9 @@ class Gunicorn(Process):
         ]
         if worker_class == "gthread":
             argv += ["--threads", str(threads)]
-        super().__init__(stage, name, [*argv, *options, app], {"PYTHONUNBUFFERED": "1", **(env or {})}, cwd=apps)
+        # What an app that is killed leaves goes with the stage.
+        environment = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(stage.directory), **(env or {})}
+        super().__init__(stage, name, [*argv, *options, app], environment, cwd=apps)
         self.spawn()
         self.ready(self.answers, timeout=30)
 

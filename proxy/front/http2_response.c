@@ -307,7 +307,7 @@ void sky_h2_start_output(struct sky_h2_stream *stream)
 
 /* ---- sent ---- */
 
-/* The answer is framed to its end. What of the request is still to come has no use. */
+/* The answer is framed to its end. */
 static void end_stream(struct sky_h2_stream *stream)
 {
     struct sky_h2 *h2 = stream->h2;
@@ -317,8 +317,6 @@ static void end_stream(struct sky_h2_stream *stream)
     h2o_timeout_unlink(&stream->upload.timer);
     sky_h2_not_due(stream);
     h2o_linklist_insert(&h2->ended, &stream->due);
-    if (nghttp2_session_get_stream_remote_close(h2->session, stream->id) == 0)
-        nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
 }
 
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)

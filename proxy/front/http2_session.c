@@ -198,6 +198,14 @@ static void wait_writable(struct sky_h2 *h2)
     sky_conn_set_timer(conn, &conn->front->write_timeout, sky_conn_on_write_timeout);
 }
 
+/* What is still to come of its request has no use. This leaves behind the answer and not with it:
+ * curl 7.88 that is told both at once takes neither. */
+static void refuse_rest(const struct sky_h2 *h2, int32_t id)
+{
+    if (nghttp2_session_get_stream_remote_close(h2->session, id) == 0)
+        nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+}
+
 /* All bytes are out. */
 static void flushed(struct sky_h2 *h2)
 {
@@ -209,6 +217,7 @@ static void flushed(struct sky_h2 *h2)
             H2O_STRUCT_FROM_MEMBER(struct sky_h2_stream, due, h2->ended.next);
         stream->req.timestamps.response_end_at = *h2o_get_timestamp(conn->super.ctx, NULL, NULL);
         nghttp2_session_set_stream_user_data(h2->session, stream->id, NULL);
+        refuse_rest(h2, stream->id);
         sky_h2_stream_destroy(stream);
     }
     /* those only that are due now: one may be due again at once */

@@ -60,6 +60,18 @@ def test_curl(site: TlsSite, pki: Pki, version: str, option: str, protocol: str)
     assert f"server accepted {protocol}".encode() in done.stderr
 
 
+def test_curl_sees_why_its_body_is_refused(stage: Stage, pki: Pki, server: Pair) -> None:
+    """Over HTTP/2 the answer comes while the body is still sent."""
+    site = TlsSite(stage, "127.0.0.1:1", server.config(), {"limits": {"body": "1KiB"}})
+    for _ in range(8):
+        done = curl(pki, "--http2", "-o", "/dev/null", "-w", "%{http_code}", "-T", "-", site.url, stdin=bytes(30000))
+        assert done.stdout == b"413", done.stderr
+        file = stage.path("body")
+        file.write_bytes(bytes(30000))
+        done = curl(pki, "--http2", "-o", "/dev/null", "-w", "%{http_code}", "-T", str(file), site.url)
+        assert done.stdout == b"413", done.stderr
+
+
 def test_requests_keeps_its_connection(site: TlsSite, pki: Pki) -> None:
     before = site.proxy.metric("skystitch_tls_handshakes_total")
     with requests.Session() as session:

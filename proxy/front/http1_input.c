@@ -98,8 +98,10 @@ static void on_bytes(struct sky_conn *conn)
         if (conn->stream.unread)
             sky_conn_stream_arrived(conn);
         break;
+    case SKY_CONN_HTTP2: /* it begins: bytes that came with those of the handshake */
+        take_time(&conn->read_at);
+        break;
     case SKY_CONN_TUNNEL:
-    case SKY_CONN_HTTP2:
         break;
     case SKY_CONN_LINGER:
         if (h2o_now(conn->super.ctx->loop) < conn->linger_until_ms)

@@ -11,12 +11,16 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 import requests
+from hpack import Encoder
+from hyperframe.frame import HeadersFrame, SettingsFrame
 
 from harness import Collector, Exchange, Gunicorn, Origin, Pair, Pki, RawClient, Skystitch, Stage, free_port, until
+from harness.http2 import PREFACE, get
 from load import Load
 from tls_site import GET, MIB, OK, TlsSite, versions
 
@@ -276,10 +280,23 @@ def test_key_update(site: TlsSite) -> None:
         child.communicate()
 
 
-def test_a_first_request_in_one_flight_with_the_handshake(site: TlsSite, pki: Pki) -> None:
-    """TLS 1.3: the client's last message and its request come as one segment."""
+def head_of_http2() -> bytes:
+    """What a client of HTTP/2 begins with, its first request included."""
+    head = HeadersFrame(1, Encoder().encode([*get("/users/7")]), flags=["END_HEADERS", "END_STREAM"])
+    return PREFACE + SettingsFrame(0).serialize() + head.serialize()
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_a_first_request_in_one_flight_with_the_handshake(
+    site: TlsSite, pki: Pki, collector: Collector, protocol: str
+) -> None:
+    """TLS 1.3: the client's last message and its request come as one segment. It has a time, too."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = pki.context(ssl.TLSVersion.TLSv1_3).wrap_bio(incoming, outgoing, server_hostname="localhost")
+    context = pki.context(ssl.TLSVersion.TLSv1_3)
+    context.set_alpn_protocols([protocol])
+    client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    collector.clear()
+    before_ms = time.time() * 1000
     with socket.create_connection(("127.0.0.1", site.proxy.port), 10) as sock:
         while True:
             try:
@@ -288,16 +305,16 @@ def test_a_first_request_in_one_flight_with_the_handshake(site: TlsSite, pki: Pk
             except ssl.SSLWantReadError:
                 sock.sendall(outgoing.read())
                 incoming.write(sock.recv(65536))
-        client.write(b"GET /users/7 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        request = b"GET /users/7 HTTP/1.1\r\nHost: a\r\n\r\n" if protocol == "http/1.1" else head_of_http2()
+        client.write(request)
         sock.sendall(outgoing.read())
         answer = b""
-        while piece := sock.recv(65536):
-            incoming.write(piece)
-        with contextlib.suppress(ssl.SSLZeroReturnError):
-            while piece := client.read(65536):
-                answer += piece
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert answer.endswith(b'{"id":7}\n')
+        while b'{"id":7}\n' not in answer:
+            incoming.write(sock.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while piece := client.read(65536):
+                    answer += piece
+    assert collector.one().entry.start_ms >= int(before_ms)
 
 
 @pytest.mark.parametrize("port", ["on", 8443])

@@ -131,7 +131,7 @@ class Site:
     """An app under a server behind its proxy. It calls an origin."""
 
     def __init__(self, stage: Stage, app: App, server: str, **options) -> None:
-        self.of, self.server = app, server
+        self.stage, self.of, self.server = stage, app, server
         self.collector = Collector(stage)
         self.origin = Origin(stage, tcp=True)
         env = {"APP_CALLEE": f"http://{self.origin.address}/stock"}
@@ -226,8 +226,19 @@ def test_stream_that_breaks(site: Site) -> None:
     """The entry says so too, even where the server lets the answer look whole: then the app's part tells."""
     path, view = stream_path(site, "/stream-broken")
     site.collector.clear()
+    break_stream(site, site.proxy, path)
+    segment = site.collector.one()
+    gone = site.server in SILENT
+    check_stream(site, segment, path, view, {"client_gone": "true"} if gone else {"failure": "answer cut short"})
+    assert not segment.size_limited
+    assert segment.entry.error == (not gone)
+    check_log(segment.span(1), "RuntimeError")
+    assert segment.span(1).error
+
+
+def break_stream(site: Site, proxy: Skystitch, path: str) -> None:
     hidden = site.server.startswith(HIDES_CUTS) or site.of is APPS["tornado"]
-    with site.proxy.raw() as client:
+    with proxy.raw() as client:
         client.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         head = client.head()
         assert head.read(7) == b"part 0\n"
@@ -236,13 +247,28 @@ def test_stream_that_breaks(site: Site) -> None:
         elif site.server not in SILENT:
             with pytest.raises(http.client.IncompleteRead):
                 head.read()
+
+
+def test_stream_that_breaks_unsampled(site: Site) -> None:
+    """It is kept as an error, with what the app tells; one that ends as it should is left."""
+    if site.server in SILENT:
+        pytest.skip("there the request ends by its client, which is no error")
+    agent = {"sampling": {"rate": 0}}
+    proxy = Skystitch(
+        site.stage, site.app.address, name="unsampled", collector=site.collector, config={"agent": agent}
+    )
+    site.collector.clear()
+    whole, _ = stream_path(site, "/stream")
+    assert proxy.get(whole).content.startswith(b"part 0\n")
+    path, view = stream_path(site, "/stream-broken")
+    break_stream(site, proxy, path)
     segment = site.collector.one()
-    gone = site.server in SILENT
-    check_stream(site, segment, path, view, {"client_gone": "true"} if gone else {"failure": "answer cut short"})
-    assert not segment.size_limited
-    assert segment.entry.error == (not gone)
-    check_log(segment.span(1), "RuntimeError")
+    check_stream(site, segment, path, view, {"failure": "answer cut short"})
+    assert segment.entry.error
     assert segment.span(1).error
+    check_log(segment.span(1), "RuntimeError")
+    assert proxy.metric("skystitch_sampling_total", result="left") == 1
+    assert proxy.metric("skystitch_sampling_total", result="kept_error") == 1
 
 
 def check_stream(site: Site, segment: Segment, path: str, view: str, ended: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two counts that only grow, one written by each side, over an array of pointers. C11 atomics
  * rather than ck_ring: its barriers are inline assembly, which ThreadSanitizer cannot follow, and
- * this hand- over between threads is what it is there to check. */
+ * this hand-over between threads is what it is there to check. */
 #include "reporter/ring.h"
 
 #include <assert.h>

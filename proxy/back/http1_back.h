@@ -6,12 +6,12 @@
  * from the kernel to h2o without a copy, and what an owner does not take is bounded: above 64 KiB
  * the socket is not read. Loop thread only.
  *
- *   state            what is read next                     moves on
- *   SKY_BACK_HEAD    the answer's head, interim ones first  head whole -> BODY or WHOLE, else
- * FAILED SKY_BACK_BODY    the body                               its end -> WHOLE, else FAILED
- *   SKY_BACK_WHOLE   nothing: the socket is back in the pool, or closed
- *   SKY_BACK_FAILED  nothing: the socket is closed
- *   SKY_BACK_SWITCHED nothing, after a 101 that the owner has agreed to: it detaches the socket
+ *   SKY_BACK_HEAD      reads heads, interim ones first: then BODY or WHOLE, else FAILED
+ *   SKY_BACK_BODY      reads the body: at its end WHOLE, else FAILED
+ *   SKY_BACK_WHOLE     reads nothing: the socket is back in the pool, or closed
+ *   SKY_BACK_FAILED    reads nothing: the socket is closed
+ *   SKY_BACK_SWITCHED  reads nothing, after a 101 that the owner has agreed to: it detaches the
+ *                      socket
  *
  * Whether the request is still being written is independent of it: apps answer early. */
 #ifndef SKY_PROXY_BACK_HTTP1_BACK_H
@@ -63,8 +63,8 @@ struct sky_back_part {
     size_t bytes;
 };
 
-/* Embedded in the owner; zeroed before sky_back_start. Read by the owner: state, failure,
- * untouched; the rest is http1_back.c's. */
+/* Embedded in the owner; zeroed before sky_back_start. Read by the owner: the first five;
+ * the rest is http1_back.c's. */
 struct sky_back {
     enum sky_back_state state;
     enum sky_failure failure; /* of SKY_BACK_FAILED */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request's body that is handed on while it comes in (request_buffering: off).
  *
- * The handler reads; what it does not read stays with the client once 64 KiB are here,
- * or in HTTP/2 a window's worth. Timeouts and
- * limits are the front's: they make the reading fail. Loop thread only. */
+ * The handler reads; what it does not read stays with the client once 64 KiB are here, or in HTTP/2
+ * a window's worth. Timeouts and limits are the front's: they make the reading fail. Loop thread
+ * only. */
 #ifndef SKY_PROXY_FRONT_BODY_STREAM_H
 #define SKY_PROXY_FRONT_BODY_STREAM_H
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of http1_front: one client connection. Private to http1_front.c (all connections of
- * a loop), http1_conn.c (the connection's life), http1_input.c (when bytes are read), http1_io.c
- * (how bytes move), http1_request.c (from bytes to a running request), http1_response.c (from
- * h2o_send to framed bytes), http1_output.c (from those to the socket) and http1_switch.c (from a
- * request to a tunnel).
+ * a loop), http1_conn.c (the connection's life), http1_greeting.c (whose it is, by the PROXY
+ * protocol), http1_input.c (when bytes are read), http1_io.c (how bytes move), http1_request.c
+ * (from bytes to a running request), http1_stream.c (bodies that it is handed while they come in),
+ * http1_half_close.c (a client that sends no more), http1_response.c (from h2o_send to framed
+ * bytes), http1_output.c (from those to the socket), http1_switch.c (from a request to a tunnel)
+ * and the files of HTTP/2 (http2.h).
  *
  *              head whole, no body
  *        +-------------------------------+
@@ -14,7 +16,8 @@
  *        +--------------------------------+
  *              answer out, keep-alive
  *
- * With TLS a state HANDSHAKE stands before IDLE. A request that switches to another protocol goes
+ * With TLS a state HANDSHAKE stands before IDLE, and with the PROXY protocol GREETING before
+ * both. A request that switches to another protocol goes
  * from RUNNING to TUNNEL and stays there: the tunnel has the socket, and the request lasts as long
  * as it.
  *

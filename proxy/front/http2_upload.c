@@ -2,10 +2,10 @@
 /* HTTP/2 bodies that are handed on while they come in (body_stream.h).
  *
  * Happy path: the handler gets the request with its head -> DATA comes -> on_readable -> the
- * handler reads -> as much as it has read the client may send again -> END_STREAM. Failures: the
- * client sends nothing, or too little, or too much: the next read fails, and the handler answers if
- * it can. It resets: the stream is freed as any other. The answer is complete before the body is:
- * the rest is not wanted (RST_STREAM). */
+ * handler reads -> as much as it has read the client may send again -> END_STREAM.
+ * Failures: the client sends nothing, or too little, or too much: the next read fails, and the
+ * handler answers if it can. It resets: the stream is freed as any other. The answer is complete
+ * before the body is: the rest is not wanted (RST_STREAM). */
 #include "proxy/front/http2.h"
 
 /* What one such body may hold here: a window's worth, and what is on its way to the app. */

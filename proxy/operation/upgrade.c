@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Happy path: a pair of sockets is the line between both processes -> the new one is spawned with
  * its end of it, all listening sockets and a pipe with the keys of TLS tickets, named in
- * SKYSTITCH_UPGRADE -> it reads its
- * configuration, finds its addresses among the sockets, serves, and says "ready" with the
- * descriptors it uses -> those are closed here without more ado, others are emptied as at any stop,
- * and this process drains. A hangup in between is carried out by who is there afterwards.
+ * SKYSTITCH_UPGRADE -> it reads its configuration, finds its addresses among the sockets, serves,
+ * and says "ready" with the descriptors it uses -> those are closed here without more ado, others
+ * are emptied as at any stop, and this process drains. A hangup in between is carried out by who is
+ * there afterwards.
  *
  * Failures: it cannot be spawned; it ends before it is ready (its own lines in the log say why); it
  * takes longer than the patience: it is killed. This process goes on each time. */

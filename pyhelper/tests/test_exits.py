@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import threading
 from collections.abc import Iterator
@@ -81,6 +82,24 @@ def test_callers_headers_stay_as_they_are(run: Any, origin: Origin) -> None:
     for name, (_, headers) in zip(own, origin.seen):
         assert headers[name] == "1"
         assert [key for key in headers if key.lower() == "sw8-stitch"] == []
+
+
+def test_a_prepared_request_from_where_nobody_calls(run: Any, origin: Origin) -> None:
+    """As a greenlet's, or a thread's of _thread: its first frame is that of send()."""
+    prepared = requests.Request("GET", f"{origin.url}/p").prepare()
+    done = threading.Event()
+    session = requests.Session()
+    session.hooks["response"].append(lambda *_, **__: done.set())
+    prepared.hooks = session.hooks
+
+    def call() -> bool:
+        run_here = contextvars.copy_context().run
+        _thread.start_new_thread(run_here, (session.send, prepared))
+        return done.wait(5)
+
+    assert run(call).result
+    assert origin.sw8s() == [exit_header(origin, 2)]
+    assert "sw8" not in prepared.headers
 
 
 def test_redirects_are_one_span(run: Any, origin: Origin) -> None:

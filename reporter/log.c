@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Builds a line on the stack and writes it with one call, so that threads need no lock. */
+/* Builds a line on the stack and writes it with one call, unless that would block: who reads a pipe
+ * and does not keep up with it must not hold up requests. The next line says what was lost. */
 #include "reporter/log.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,17 +67,35 @@ static size_t put_escaped(char *dst, size_t size, const char *text)
 static void write_line(enum sky_log_level level, uint64_t suppressed, const char *format,
                        va_list arguments) __attribute__((format(printf, 3, 0)));
 
-static void write_line(enum sky_log_level level, uint64_t suppressed, const char *format,
-                       va_list arguments)
+/* Between the look for room and the write no other thread may take it. */
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t lost; /* under turn: lines that found no room */
+
+static bool has_room(void)
 {
-    char text[LINE_MAX_BYTES], tail[64] = "\n", line[LINE_MAX_BYTES];
-    int saved_errno = errno;
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    return poll(&out, 1, 0) != 0;
+}
+
+static void put_tail(char *tail, size_t size, uint64_t suppressed)
+{
+    int length = 0;
 
     if (suppressed > 0)
-        snprintf(tail, sizeof(tail), " (%llu more like this before)\n",
-                 (unsigned long long)suppressed);
-    if (vsnprintf(text, sizeof(text), format, arguments) < 0)
-        return;
+        length =
+            snprintf(tail, size, " (%llu more like this before)", (unsigned long long)suppressed);
+    if (lost > 0)
+        length += snprintf(tail + length, size - (size_t)length, " (%llu lines lost before)",
+                           (unsigned long long)lost);
+    snprintf(tail + length, size - (size_t)length, "\n");
+}
+
+static void write_text(enum sky_log_level level, uint64_t suppressed, const char *text)
+{
+    char tail[128], line[LINE_MAX_BYTES];
+
+    put_tail(tail, sizeof(tail), suppressed);
     size_t tail_length = strlen(tail);
     size_t length = put_head(line, sizeof(line), level);
     length += put_escaped(line + length, sizeof(line) - length - tail_length, text);
@@ -82,6 +103,24 @@ static void write_line(enum sky_log_level level, uint64_t suppressed, const char
     /* A log that cannot be written has nowhere to say so. */
     ssize_t written = write(STDERR_FILENO, line, length + tail_length);
     (void)written;
+}
+
+static void write_line(enum sky_log_level level, uint64_t suppressed, const char *format,
+                       va_list arguments)
+{
+    char text[LINE_MAX_BYTES];
+    int saved_errno = errno;
+
+    if (vsnprintf(text, sizeof(text), format, arguments) < 0)
+        return;
+    pthread_mutex_lock(&turn);
+    if (has_room()) {
+        write_text(level, suppressed, text);
+        lost = 0;
+    } else {
+        lost++;
+    }
+    pthread_mutex_unlock(&turn);
     errno = saved_errno;
 }
 

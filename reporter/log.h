@@ -13,7 +13,8 @@ enum sky_log_level { SKY_LOG_ERROR, SKY_LOG_WARN, SKY_LOG_INFO, SKY_LOG_DEBUG };
 void sky_log_set_level(enum sky_log_level level);
 
 /* sky_log: control characters in the text are escaped, so foreign bytes cannot forge a line; a line
- * is written by one write(2) and cut at 2 KiB. */
+ * is written by one write(2) and cut at 2 KiB. Never waits: a line that finds a pipe full is lost,
+ * and counted in the next one. */
 void sky_log(enum sky_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

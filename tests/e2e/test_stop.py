@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +127,16 @@ def test_a_port_that_is_taken(stage: Stage, which: str) -> None:
     lines = [line for line in second.log().splitlines() if "in use" in line]
     assert len(lines) == 1, second.log()
     assert f"127.0.0.1:{getattr(first, which)}" in lines[0]
+
+
+def test_without_standard_descriptors(stage: Stage) -> None:
+    """Nothing of its own gets their numbers, where it would be sent what is meant for the log."""
+    proxy = Skystitch(stage, Origin(stage).address, config={"log": {"access": "stdout"}}, start=False)
+    proxy.argv = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *proxy.argv]
+    proxy.start()
+    assert proxy.get("/").status_code == 200
+    for number in range(3):
+        assert Path(f"/proc/{proxy.pid}/fd/{number}").readlink() == Path("/dev/null")
 
 
 def test_a_unix_listener(stage: Stage) -> None:

@@ -126,6 +126,19 @@ static void test_limited(void **state)
     assert_matches(written(), " warn full\n$");
 }
 
+static void a_full_pipe_holds_nobody_up(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10000; ++i)
+        sky_log(SKY_LOG_INFO, "line %d of more than a pipe holds", i);
+    while (written()[0] != '\0')
+        ;
+    sky_log(SKY_LOG_INFO, "again");
+    assert_matches(written(), "info again \\([0-9]+ lines lost before\\)\n$");
+    sky_log(SKY_LOG_INFO, "and again");
+    assert_matches(written(), "info and again\n$");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +147,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_foreign_bytes_forge_no_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_long_lines_are_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_limited, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_pipe_holds_nobody_up, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -342,6 +342,8 @@ static void run_until_finished(struct sky_server *server)
     sky_instance_event(config, server->reporter, "Start", "skystitch " SKY_VERSION " has started",
                        server->began_ms);
     sky_pid_file_write(config, server->pid_fd);
+    sky_listener_set_own_files(&server->listeners); /* nothing can fail any more */
+    sky_listener_own_file(&server->admin_listener);
     sky_upgrade_report();
     sky_notify("READY=1\nSTATUS=serving");
     sky_watchdog_start(server);

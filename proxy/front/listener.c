@@ -154,7 +154,7 @@ static int open_unix(struct sky_listener *listener)
     const struct sky_address *address = listener->address;
     int result;
     if (adopt(listener, (const struct sockaddr *)&address->sockaddr, &result)) {
-        listener->has_file = !listener->shared;
+        listener->inherits_file = !listener->shared;
         return result;
     }
     remove_stale((const struct sockaddr_un *)&address->sockaddr, address->sockaddr_len);
@@ -253,6 +253,11 @@ void sky_listener_fence(int fd)
     struct sock_fprog filter = {sizeof(program) / sizeof(program[0]), program};
     /* where it cannot be set (a unix socket, a seccomp profile) the close is as abrupt as ever */
     setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+}
+
+void sky_listener_own_file(struct sky_listener *listener)
+{
+    listener->has_file |= listener->inherits_file;
 }
 
 void sky_listener_remove_file(struct sky_listener *listener)

@@ -20,6 +20,7 @@ struct sky_listener {
     bool joining;        /* the first socket too binds with SO_REUSEPORT */
     bool shared;         /* systemd has them too, and listens on when they are closed here */
     bool has_file;       /* a unix socket's, which is ours to remove */
+    bool inherits_file;  /* the same once this process has taken the place of the one before */
     bool taken;          /* the workers own what the descriptors stand for, and close it */
     struct sky_tls *tls; /* owned, set by who opened it; NULL: plain */
 };
@@ -38,6 +39,9 @@ int sky_listener_open(struct sky_listener *listener, const struct sky_address *a
  * client whose SYN was dropped tries again after a second and is told the truth by then. TCP only;
  * any thread. */
 void sky_listener_fence(int fd);
+
+/* sky_listener_own_file: the process before leaves the name of its unix socket to this one. */
+void sky_listener_own_file(struct sky_listener *listener);
 
 /* sky_listener_remove_file: the name of a unix socket, before the socket is closed: from then on it
  * may be another process's. */

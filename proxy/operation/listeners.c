@@ -132,6 +132,12 @@ void sky_listener_set_follow(struct sky_listener_set *set, struct sky_listener_s
     *set = (struct sky_listener_set){0};
 }
 
+void sky_listener_set_own_files(struct sky_listener_set *set)
+{
+    for (size_t i = 0; i < set->count; ++i)
+        sky_listener_own_file(&set->items[i]);
+}
+
 void sky_listener_set_remove_files(struct sky_listener_set *set)
 {
     for (size_t i = 0; i < set->count; ++i)

@@ -31,6 +31,9 @@ void sky_listener_set_fill(struct sky_listener_set *set, struct sky_worker_plan 
  * sockets the workers close, is forgotten. */
 void sky_listener_set_follow(struct sky_listener_set *set, struct sky_listener_set *former);
 
+/* sky_listener_set_own_files: the process before leaves the names of unix sockets to this one. */
+void sky_listener_set_own_files(struct sky_listener_set *set);
+
 /* sky_listener_set_remove_files: the names of unix sockets, before the workers close these. */
 void sky_listener_set_remove_files(struct sky_listener_set *set);
 

@@ -156,6 +156,23 @@ def test_one_that_cannot_start_changes_nothing(stage: Stage) -> None:
     assert proxy.wait() == 0
 
 
+def test_one_that_fails_late_leaves_the_name_of_a_socket(stage: Stage) -> None:
+    """It has the socket by then, whose name is still the old one's."""
+    path = stage.path("front.sock")
+    proxy = Skystitch(stage, Origin(stage).address, config={"listen": [{"address": f"unix:{path}"}]})
+    config = json.loads(proxy.config_path.read_text())
+    proxy.config_path.write_text(json.dumps({**config, "log": {"access": "/nonexistent/log"}}))
+    proxy.signal(signal.SIGUSR2)
+    until(lambda: "ended before it was ready, with status 1" in proxy.log(), "the end of the new one")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        client.sendall(GET)
+        assert client.recv(64).startswith(b"HTTP/1.1 200")
+    proxy.stop()
+    assert not path.exists()
+
+
 def test_one_that_is_not_there_costs_no_descriptor(stage: Stage) -> None:
     proxy = Skystitch(stage, Origin(stage).address, start=False)
     binary = Path(shutil.copy(proxy.argv[0], stage.path("copy.bin")))

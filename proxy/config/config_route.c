@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proxy/config/config_list.h"
+#include "proxy/config/config_route_fields.h"
 #include "proxy/config/config_route_rules.h"
 
 static const char accepted[] =
@@ -93,8 +94,9 @@ static const char *read_path(const struct sky_yaml *yaml, const yaml_node_t *nod
     return NULL;
 }
 
-/* Takes the rules over. */
-static void add_route(struct sky_config *config, struct sky_yaml *yaml,
+/* Takes the rules over. The item is shown as it was read: only now all of it is known to be as it
+ * should, without lists that hold themselves. */
+static void add_route(struct sky_config *config, struct sky_yaml *yaml, const yaml_node_t *item,
                       const struct sky_yaml_member *members, struct sky_route_rules *rules)
 {
     const yaml_node_t *upstream_node = members[SKY_ROUTE_upstream].value;
@@ -116,6 +118,10 @@ static void add_route(struct sky_config *config, struct sky_yaml *yaml,
     }
     route->upstream = upstream;
     route->rules = rules;
+    if (rules != NULL) {
+        rules->shown = sky_yaml_json(yaml, item);
+        sky_config_mask_fields(rules->shown);
+    }
     config->route_rates |= rules != NULL && rules->rate.rate.count != 0;
     config->route_bodies |= rules != NULL && (rules->body != SKY_ROUTE_NO_LIMIT ||
                                               rules->request_buffering == SKY_SWITCH_OFF);
@@ -133,7 +139,7 @@ static void read_route(struct sky_config *config, struct sky_yaml *yaml, const y
     if (sky_yaml_read_members(yaml, item, "routes", members, SKY_ROUTE_MEMBER_COUNT,
                               accepted + 2) &&
         has_one_target(yaml, item, members) && sky_config_read_rules(yaml, item, members, &rules))
-        add_route(config, yaml, members, rules);
+        add_route(config, yaml, item, members, rules);
 }
 
 void sky_config_read_routes(struct sky_config *config, struct sky_yaml *yaml,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/config/config_route_rules.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -217,11 +216,8 @@ bool sky_config_read_rules(struct sky_yaml *yaml, const yaml_node_t *route,
     if (!sky_route_fields_complete(&(*rules)->request) ||
         !sky_route_fields_complete(&(*rules)->response))
         report(yaml, route, NULL, NULL, "memory is out", NULL);
-    if (errors == yaml->problems->errors) {
-        (*rules)->shown = sky_yaml_json(yaml, route);
-        sky_config_mask_fields((*rules)->shown);
+    if (errors == yaml->problems->errors)
         return true;
-    }
     sky_route_rules_destroy(*rules);
     *rules = NULL;
     return false;

@@ -24,6 +24,8 @@ static const struct {
      "traced?"},
     {ROUTE("upstream: app, traced: maybe"),
      "43: routes.traced: \"maybe\" is not one of the words; accepted: auto, on, off"},
+    {ROUTE("upstream: app, traced: off, host: &a [*a]"), /* a list that holds itself */
+     "54: routes.host: is a list; accepted: example.org, *.example.org or default"},
     {ROUTE("upstream: app, sampling: {rate: 2}"),
      "52: routes.sampling.rate: \"2\" is too large; accepted: a number with up to six decimals, 0 "
      "to 1"},
